@@ -1,0 +1,97 @@
+"""Typed errors. A message says what happened and to what; `hint` says what to type next."""
+
+from __future__ import annotations
+
+
+class UpdateAllError(Exception):
+    """An error that a person can act on.
+
+    `code` is a stable name (`update-all explain CODE`), `hint` the next thing to type or do.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(UpdateAllError):
+    """Wrong arguments, or a name that does not exist: nothing was run."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file that cannot be used; the message holds file, line and key."""
+
+    code = "bad-config"
+
+
+class InvalidDefinitionError(UsageError, ValueError):
+    """A command, step or plugin whose declaration is wrong; the message names the field."""
+
+    code = "bad-definition"
+
+
+class StepOrderError(InvalidDefinitionError):
+    """Steps that cannot be ordered: unknown dependency, cycle, duplicate name."""
+
+    code = "bad-step-order"
+
+
+class NeedsInputError(UpdateAllError):
+    """An answer or a privilege is needed and nobody is there to give it."""
+
+    code = "needs-input"
+    exit_code = 4
+
+
+class NeedsDecisionError(NeedsInputError):
+    """A step may or may not have happened, and must not be repeated without asking."""
+
+    code = "needs-decision"
+
+
+class BusyError(UpdateAllError):
+    """Another run holds the lock."""
+
+    code = "lock-held"
+    exit_code = 75
+
+
+class StateError(UpdateAllError):
+    """State that cannot be read or written safely."""
+
+    code = "bad-state"
+
+
+class StateWriteError(StateError):
+    """A transition that could not be made durable: the step it announces must not start."""
+
+    code = "state-write"
+
+
+class StepError(UpdateAllError):
+    """A step failed. Raised by an `execute_fn` to fail its step with a message."""
+
+    code = "step-failed"
+
+
+class MissingFactError(StepError):
+    """A `{fact}` in a command that no earlier step has provided."""
+
+    code = "missing-fact"
+
+
+class CommandNotFoundError(StepError):
+    """The program of a command does not exist or cannot be executed."""
+
+    code = "command-not-found"
+
+
+class UpToDate(Exception):  # noqa: N818 - an outcome, named as authors write it: `raise UpToDate`
+    """Raised by a step that finds nothing to do: the plugin's remaining steps are skipped."""

@@ -1,0 +1,1 @@
+"""Verified files: fetch, cache, unpack, install as generations."""

@@ -1,0 +1,1 @@
+"""What update-all knows about each tool, and how that knowledge is found and loaded."""

@@ -1,0 +1,166 @@
+"""BasePlugin: what a plugin declares; the engine does the rest."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from update_all.core.models import (
+    Change,
+    CheckResult,
+    CheckStatus,
+    Detection,
+    Facts,
+    Phase,
+    PluginConfig,
+    StepExecutionState,
+    UpdateCommand,
+    UpdateEstimate,
+    UpdateStep,
+    VersionInfo,
+)
+from update_all.core.queries import QUERY_SECONDS, QueryOutput, query
+from update_all.core.streaming import StreamEvent
+
+
+class BasePlugin(ABC):
+    """One tool that update-all can bring up to date.
+
+    Declare `name`, `command`, and one of `get_update_steps`, `get_update_commands`, `_execute_update`
+    (looked for in that order, system.md section 2). `check`, `parse_changes` and `installed_versions` make
+    the plan and the summary truthful. Attributes carry nothing between steps: use `facts`.
+    """
+
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    parallel_steps: bool = False
+    third_party: bool = False
+
+    def __init__(self, config: PluginConfig | None = None) -> None:
+        self.config = config or PluginConfig()
+        self.facts: Facts = {}
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name that people type and that state files carry."""
+
+    @property
+    @abstractmethod
+    def command(self) -> str:
+        """The program whose presence on PATH says that the tool is here."""
+
+    @property
+    def dependencies(self) -> Sequence[str]:
+        """Plugins that must be finished before this one starts, where they take part in the run."""
+        return ()
+
+    @property
+    def mutexes(self) -> Mapping[Phase, Sequence[str]]:
+        """Mutexes that every step of a phase takes besides its own."""
+        return {}
+
+    @property
+    def sudo_commands(self) -> Sequence[str]:
+        """Absolute or bare names of the programs that steps run as root, for `update-all sudoers`."""
+        return ()
+
+    def detect(self) -> Detection:
+        """Whether the tool is here; reads files and PATH only, starts nothing."""
+        path = shutil.which(self.command)
+        if path is None:
+            return Detection(False, f"{self.command} is not on PATH")
+        return Detection(True, path)
+
+    async def check(self) -> CheckResult:
+        """What could be updated. Changes nothing, downloads nothing, never guesses "up to date"."""
+        return CheckResult.cannot_know(f"{self.name} has no query for updates", runnable=True)
+
+    async def installed_versions(self) -> Mapping[str, str] | None:
+        """Item → version as the tool reports them now; None where it cannot say.
+
+        Asked before and after a run: the difference is what changed, and what `check` had planned must be
+        among it (system.md section 8, verification).
+        """
+        return None
+
+    def get_update_steps(self) -> list[UpdateStep]:
+        """Steps of a complex update. Empty: `get_update_commands` is used."""
+        return []
+
+    def get_update_commands(self, dry_run: bool = False) -> list[UpdateCommand]:
+        """Commands of a simple update. Empty: the legacy `_execute_update` is used."""
+        return []
+
+    async def _execute_update(self, _config: object) -> tuple[str, str | None]:
+        """Legacy: update in one go and return (output, error message or None)."""
+        raise NotImplementedError
+
+    def parse_changes(self, step_name: str, output: str) -> list[Change]:
+        """Changes that the output of a step tells of. The default finds none."""
+        return []
+
+    async def get_installed_version(self) -> str | None:
+        """The installed version, where the tool has one."""
+        return None
+
+    async def get_available_version(self) -> str | None:
+        """The newest version that could be installed, where the tool has one."""
+        return None
+
+    async def needs_update(self) -> bool | None:
+        """True, False, or None for "cannot know"."""
+        status = (await self.check()).status
+        return None if status is CheckStatus.CANNOT_KNOW else status is CheckStatus.UPDATES
+
+    async def get_update_estimate(self) -> UpdateEstimate | None:
+        """Cost of the update that `check` finds; None when nothing can be said."""
+        result = await self.check()
+        if result.status is CheckStatus.CANNOT_KNOW:
+            return None
+        sizes = [change.size_bytes for change in result.updates]
+        known = [size for size in sizes if size is not None]
+        return UpdateEstimate(
+            download_bytes=sum(known) if known else None,
+            package_count=len(result.updates),
+            confident=len(known) == len(sizes),
+        )
+
+    async def get_version_info(self) -> VersionInfo:
+        """Installed and available version with the estimate."""
+        return VersionInfo(
+            installed=await self.get_installed_version(),
+            available=await self.get_available_version(),
+            needs_update=await self.needs_update(),
+            estimate=await self.get_update_estimate(),
+        )
+
+    async def query(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = QUERY_SECONDS,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> QueryOutput:
+        """Run a read-only command and capture it (core.queries.query). For `check` and `check_fn`."""
+        return await query(argv, timeout=timeout, env=env, cwd=cwd)
+
+    async def _execute_steps_streaming(
+        self, steps: list[UpdateStep], *, resume_from: str | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """Execute a list of steps with streaming output."""
+        raise NotImplementedError
+        yield
+
+    def get_step_state(self) -> StepExecutionState | None:
+        """Get the current step execution state for resume capability; None when nothing is unfinished."""
+        return None
+
+    async def resume_from_step(self, step_name: str) -> AsyncIterator[StreamEvent]:
+        """Resume execution from a specific step."""
+        steps = self.get_update_steps()
+        async for event in self._execute_steps_streaming(steps, resume_from=step_name):
+            yield event
