@@ -75,6 +75,26 @@ class StateWriteError(StateError):
     code = "state-write"
 
 
+class NothingToResumeError(UpdateAllError):
+    """No step is unfinished."""
+
+    code = "nothing-to-resume"
+    exit_code = 0
+
+
+class PlanChangedError(UpdateAllError):
+    """The plan is not the one that was interrupted, and `--strict` forbids to go on."""
+
+    code = "plan-changed"
+    exit_code = 2
+
+
+class NoProgressError(UpdateAllError):
+    """A run was resumed too often without a step getting done."""
+
+    code = "no-progress"
+
+
 class StepError(UpdateAllError):
     """A step failed. Raised by an `execute_fn` to fail its step with a message."""
 
@@ -95,3 +115,33 @@ class CommandNotFoundError(StepError):
 
 class UpToDate(Exception):  # noqa: N818 - an outcome, named as authors write it: `raise UpToDate`
     """Raised by a step that finds nothing to do: the plugin's remaining steps are skipped."""
+
+
+class DownloadError(StepError):
+    """A file that could not be fetched: the message names the file, the server and the fault."""
+
+    code = "download-failed"
+
+
+class DownloadRefusedError(DownloadError):
+    """A download that the rules forbid: plain HTTP, a foreign host, no checksum, an older version."""
+
+    code = "download-refused"
+
+
+class IntegrityError(DownloadError):
+    """Bytes that are not the promised ones; the message holds both values. The file has been deleted."""
+
+    code = "integrity"
+
+
+class ArchiveError(StepError):
+    """An archive that was refused as a whole; nothing of it is left on disk."""
+
+    code = "bad-archive"
+
+
+class InstallError(StepError):
+    """A version that could not be installed or switched to; the version before it still runs."""
+
+    code = "install-failed"

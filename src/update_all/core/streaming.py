@@ -26,6 +26,7 @@ __all__ = [
     "RunEndEvent",
     "RunStartEvent",
     "StepEndEvent",
+    "StepNotRunEvent",
     "StepStartEvent",
     "StepWaitEvent",
     "StreamEvent",
@@ -45,6 +46,7 @@ class EventType(StrEnum):
     PHASE_END = "phase_end"
     STEP_START = "step_start"
     STEP_END = "step_end"
+    STEP_NOT_RUN = "step_not_run"
     STEP_WAIT = "step_wait"
     CHECK = "check"
     WARNING = "warning"
@@ -141,7 +143,7 @@ class StepStartEvent(StreamEvent):
 
 @dataclass(slots=True)
 class StepEndEvent(StreamEvent):
-    """A step ended: done, skipped or failed. `not_run` is True for a step that never started."""
+    """A step ended: done, skipped or failed. Resources are those of its processes; None is unknown."""
 
     event_type: EventType = EventType.STEP_END
     step_name: str = ""
@@ -154,6 +156,23 @@ class StepEndEvent(StreamEvent):
     error_code: str | None = None
     reason: str = ""
     log: str = ""
+    attempts: int = 1
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+
+
+@dataclass(slots=True)
+class StepNotRunEvent(StreamEvent):
+    """A step that will not start in this run: because of `cause` (a step or plugin), or as `reason` says."""
+
+    event_type: EventType = EventType.STEP_NOT_RUN
+    step_name: str = ""
+    step_number: int = 0
+    total_steps: int = 0
+    reason: str = ""
+    cause: str | None = None
 
 
 @dataclass(slots=True)
@@ -200,6 +219,8 @@ class CompletionEvent(StreamEvent):
     error_message: str | None = None
     up_to_date: bool = False
     interrupted: bool = False
+    error_code: str | None = None
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +277,7 @@ EVENT_CLASSES: dict[str, type[StreamEvent]] = {
     EventType.PHASE_END: PhaseEvent,
     EventType.STEP_START: StepStartEvent,
     EventType.STEP_END: StepEndEvent,
+    EventType.STEP_NOT_RUN: StepNotRunEvent,
     EventType.STEP_WAIT: StepWaitEvent,
     EventType.CHECK: CheckEvent,
     EventType.WARNING: WarningEvent,

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+from update_all.core.errors import StepError
+from update_all.core.lowering import checked_steps, lower_commands, lower_legacy, with_plugin_mutexes
 from update_all.core.models import (
     Change,
     CheckResult,
@@ -21,8 +23,9 @@ from update_all.core.models import (
     UpdateStep,
     VersionInfo,
 )
+from update_all.core.order import resolve_step_order
 from update_all.core.queries import QUERY_SECONDS, QueryOutput, query
-from update_all.core.streaming import StreamEvent
+from update_all.core.streaming import CompletionEvent, OutputEvent, StreamEvent
 
 
 class BasePlugin(ABC):
@@ -98,6 +101,10 @@ class BasePlugin(ABC):
         """Legacy: update in one go and return (output, error message or None)."""
         raise NotImplementedError
 
+    def interpret_output(self, step_name: str, line: str) -> StreamEvent | None:
+        """For third-party plugins: the event that a line of output stands for, None for plain text."""
+        return None
+
     def parse_changes(self, step_name: str, output: str) -> list[Change]:
         """Changes that the output of a step tells of. The default finds none."""
         return []
@@ -148,19 +155,66 @@ class BasePlugin(ABC):
         """Run a read-only command and capture it (core.queries.query). For `check` and `check_fn`."""
         return await query(argv, timeout=timeout, env=env, cwd=cwd)
 
+    async def plan_steps(self, check: CheckResult) -> list[UpdateStep]:
+        """The steps of a run, knowing what the check found. The default lowers what the plugin declares.
+
+        Override it where the commands depend on what is outdated. A resume calls it with the same result.
+        """
+        return self.lowered_steps()
+
+    def lowered_steps(self) -> list[UpdateStep]:
+        """Steps, else commands as steps, else the legacy update as one step; with the plugin's mutexes."""
+        steps = checked_steps(self.name, self.get_update_steps())
+        if not steps:
+            steps = lower_commands(self.get_update_commands())
+        if not steps:
+            steps = lower_legacy(self.name, self._legacy_update)
+        return with_plugin_mutexes(steps, self.mutexes)
+
+    async def _legacy_update(self) -> AsyncIterator[StreamEvent]:
+        output, error = await self._execute_update(self.config)
+        if output:
+            yield OutputEvent(line=output.removesuffix("\n"))
+        if error is not None:
+            raise StepError(error)
+
+    async def execute_streaming(self, dry_run: bool = False) -> AsyncIterator[StreamEvent]:
+        """Run the plugin by itself, by whichever API it declares: steps, commands or legacy.
+
+        A dry run yields one OutputEvent per command and changes nothing.
+        """
+        steps = self.lowered_steps()
+        if not dry_run:
+            async for event in self._execute_steps_streaming(steps):
+                yield event
+            return
+        from update_all.core.dry_run import describe_step
+
+        for step in resolve_step_order(steps):
+            for line in describe_step(self, step):
+                yield OutputEvent(plugin_name=self.name, step_name=step.name, line=line)
+        yield CompletionEvent(plugin_name=self.name, success=True)
+
     async def _execute_steps_streaming(
         self, steps: list[UpdateStep], *, resume_from: str | None = None
     ) -> AsyncIterator[StreamEvent]:
-        """Execute a list of steps with streaming output."""
-        raise NotImplementedError
-        yield
+        """Execute a list of steps with streaming output, as a run of its own.
+
+        `resume_from` names the step to start at, keeping the facts of the run before. Raises StepOrderError
+        and UsageError (ValueErrors both) before anything runs.
+        """
+        from update_all.core.single import stream_plugin
+
+        async for event in stream_plugin(self, steps, resume_from=resume_from):
+            yield event
 
     def get_step_state(self) -> StepExecutionState | None:
-        """Get the current step execution state for resume capability; None when nothing is unfinished."""
-        return None
+        """The step execution state for resume; None when nothing is unfinished. Raises StateError."""
+        from update_all.core.single import unfinished_state
+
+        return unfinished_state(self.name)
 
     async def resume_from_step(self, step_name: str) -> AsyncIterator[StreamEvent]:
         """Resume execution from a specific step."""
-        steps = self.get_update_steps()
-        async for event in self._execute_steps_streaming(steps, resume_from=step_name):
+        async for event in self._execute_steps_streaming(self.lowered_steps(), resume_from=step_name):
             yield event

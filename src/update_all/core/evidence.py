@@ -1,0 +1,123 @@
+"""What earlier processes left behind in a run's directory: exit records, spools and their locks."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from update_all.core import process_tree
+from update_all.core.processes import RECORDS_GLOB, Command, Exit, ShimLostError, exit_from
+
+REATTACH_POLL_SECONDS = 0.05
+
+
+class Evidence:
+    """What shims of earlier processes left in a run's directory: records, spools, locks."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.exits: dict[str, Exit] = {}
+        self.refused: dict[str, int] = {}
+        self.pids: dict[str, tuple[int, int]] = {}
+        self.records_of: dict[str, Path] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Read the records again."""
+        for path in sorted(self.directory.glob(RECORDS_GLOB)):
+            for record in _records(path):
+                key = record.get("key")
+                if isinstance(key, str):
+                    self._take(key, record, path)
+
+    def _take(self, key: str, record: Mapping[str, object], path: Path) -> None:
+        if "code" in record:
+            self.exits[key] = exit_from(record)
+        elif "refused" in record:
+            if record["refused"] != errno.EEXIST:
+                self.refused[key] = int(str(record["refused"]))
+        elif "pid" in record:
+            self.pids[key] = (int(str(record["pid"])), int(str(record.get("ticks", 0))))
+            self.records_of[key] = path
+
+    def spool(self, key: str) -> Path:
+        return self.directory / f"{key}.out"
+
+    def spooled_keys(self) -> list[str]:
+        """Keys of the commands whose raw output is still there."""
+        return [path.stem for path in self.directory.glob("*.out")]
+
+    def started(self, key: str) -> bool:
+        """Whether there is any trace that the command was started."""
+        return key in self.pids or key in self.exits or self.spool(key).exists()
+
+    def running(self, key: str) -> bool:
+        """Whether processes of the command live, or its shim does and will record its end."""
+        if key in self.exits:
+            return False
+        records = self.records_of.get(key)
+        return is_locked(self.spool(key)) or (records is not None and is_locked(records))
+
+    def any_shim_alive(self) -> bool:
+        """Whether a shim of an earlier process still serves."""
+        return any(is_locked(path) for path in self.directory.glob(RECORDS_GLOB))
+
+    def attach(self, key: str) -> Command:
+        """Follow a command that somebody else started. Its `exited` fails with ShimLostError when it ended
+        and nobody recorded how."""
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[Exit] = loop.create_future()
+        pid, ticks = self.pids.get(key, (0, 0))
+        alive = bool(pid) and process_tree.start_ticks(pid) == ticks
+        command = Command(key, self.spool(key), pid if alive else None, exited)
+        waiter = loop.create_task(self._wait(key, exited))
+        exited.add_done_callback(lambda _: waiter.cancel())
+        return command
+
+    async def _wait(self, key: str, exited: asyncio.Future[Exit]) -> None:
+        while True:
+            # Asked before the records are read: a record that is written in between is then still seen.
+            running = self.running(key)
+            self.read()
+            if key in self.exits:
+                exited.set_result(self.exits[key])
+                return
+            if not running:
+                exited.set_exception(ShimLostError("it ended while nobody could record how"))
+                return
+            await asyncio.sleep(REATTACH_POLL_SECONDS)
+
+
+def _records(path: Path) -> Iterator[dict[str, object]]:
+    """Whole lines only: a torn last line is what a kill leaves."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    for line in data.split(b"\n")[:-1]:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def is_locked(path: Path) -> bool:
+    """Whether anybody holds the flock of a file; False when it does not exist."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

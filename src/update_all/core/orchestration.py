@@ -1,0 +1,452 @@
+"""The run: one loop starts steps, one place emits events, one place writes state (system.md section 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from update_all.core.attempts import StepAttempts, failed_step
+from update_all.core.cleaning import secrets_of
+from update_all.core.committing import Committer
+from update_all.core.errors import NeedsDecisionError, StateError, StepError
+from update_all.core.evidence import Evidence
+from update_all.core.interrupts import Interrupts, Urgency
+from update_all.core.locks import SharedHold
+from update_all.core.models import Change, Phase, StepResult, UpdateStep
+from update_all.core.planning import PluginPlan, announce, build_graph, node_id
+from update_all.core.processes import ShimClient
+from update_all.core.queries import SILENT_ENVIRONMENT
+from update_all.core.recovery import PluginRecovery
+from update_all.core.scheduling import NotRun, Scheduler, WaitReason
+from update_all.core.state import StateStore
+from update_all.core.steps import Attempt, Privileges, StepRunner, plain_facts
+from update_all.core.streaming import (
+    CompletionEvent,
+    RunEndEvent,
+    RunStartEvent,
+    StepEndEvent,
+    StepNotRunEvent,
+    StepStartEvent,
+    StepWaitEvent,
+    StreamEvent,
+    WarningEvent,
+)
+from update_all.core.supervision import DetachedError
+from update_all.core.transitions import (
+    Outcome,
+    Verdict,
+    end_record,
+    outcome_record,
+)
+from update_all.core.verification import verify
+
+WAITS_SECONDS = 0.1
+MOST_WAITS = 50
+
+
+class Ending(StrEnum):
+    """How a plugin ended in this run."""
+
+    DONE = "done"
+    UP_TO_DATE = "up-to-date"
+    FAILED = "failed"
+    NOT_RUN = "not-run"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a run is carried out. `seconds` are expected durations by (plugin, step)."""
+
+    jobs: int = 4
+    limits: Mapping[str, int] = field(default_factory=dict)
+    fail_fast: bool = False
+    last_phase: Phase = Phase.EXECUTE
+    seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    priority: Mapping[str, float] | None = None
+    expected: tuple[float, float] | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    root_lock: Path | None = None
+    resumed: bool = False
+
+
+@dataclass(slots=True)
+class _Progress:
+    """One plugin while the run lasts."""
+
+    plan: PluginPlan
+    recovery: PluginRecovery
+    left: int
+    numbers: dict[str, int]
+    changes: list[Change] = field(default_factory=list)
+    failure: StepResult | None = None
+    not_run: str | None = None
+    up_to_date: bool = False
+    detached: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended: the exit code of system.md section 7, and each plugin's ending."""
+
+    exit_code: int
+    interrupted: bool
+    plugins: Mapping[str, Ending]
+
+
+class Run:
+    """Carries out the plans of some plugins, from the state that `recoveries` describe.
+
+    The store must have each plugin open. Events go to `sink`, in order, from the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[PluginPlan],
+        recoveries: Mapping[str, PluginRecovery],
+        *,
+        run_id: str,
+        directory: Path,
+        store: StateStore,
+        privileges: Privileges,
+        settings: RunSettings,
+        sink: Callable[[StreamEvent], None],
+        flush: Callable[[], None] = lambda: None,
+        may_continue: Callable[[], bool] = lambda: True,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.settings = settings
+        self.interrupts = interrupts or Interrupts()
+        self._sink = sink
+        self._flush = flush
+        self._store = store
+        self._started = time.monotonic()
+        done = {plan.name: recoveries[plan.name].done for plan in plans}
+        graph = build_graph(plans, done=done, seconds=settings.seconds, last_phase=settings.last_phase)
+        self._scheduler = Scheduler(graph, settings.jobs, settings.limits, settings.priority)
+        self._nodes = {node.id: node for node in graph.nodes}
+        self._steps = {node_id(plan.name, step.name): (plan, step) for plan in plans for step in plan.steps}
+        counts = {plan.name: 0 for plan in plans}
+        for node in graph.nodes:
+            counts[node.group] += 1
+        self._plugins = {
+            plan.name: _Progress(
+                plan=plan,
+                recovery=recoveries[plan.name],
+                left=counts[plan.name],
+                numbers={step.name: number for number, step in enumerate(plan.steps, 1)},
+            )
+            for plan in plans
+        }
+        self._committer = Committer(store, self._state_failed)
+        self._root_hold = None if settings.root_lock is None else SharedHold(settings.root_lock)
+        secrets = secrets_of(settings.environment)
+        self._runner = StepRunner(
+            directory=directory,
+            shim=ShimClient(directory, settings.environment),
+            evidence=Evidence(directory),
+            privileges=privileges,
+            interrupts=self.interrupts,
+            emit=sink,
+            may_continue=may_continue,
+            environment=settings.environment,
+            silent=SILENT_ENVIRONMENT,
+            secrets=secrets,
+        )
+        self._announced: dict[str, tuple[str, ...]] = {}
+        self._waits_due = False
+        self._attempts = StepAttempts(store, self._committer, self._runner, self.interrupts)
+
+    async def execute(self) -> RunResult:
+        """Run to the end, whatever happens to single steps."""
+        self._emit_start()
+        interrupted = self.interrupts.reached(Urgency.FINISH)
+        interrupted.add_done_callback(self._halt)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for progress in self._plugins.values():
+                    if progress.left == 0:
+                        group.create_task(self._complete(progress))
+                self._pump()
+        finally:
+            interrupted.cancel()
+            self._runner.shim.close()
+        return self._finish()
+
+    def _emit_start(self) -> None:
+        plans = [progress.plan for progress in self._plugins.values()]
+        done = {name: progress.recovery.done for name, progress in self._plugins.items()}
+        low, high = self.settings.expected or (None, None)
+        self._sink(
+            RunStartEvent(
+                run_id=self.run_id,
+                pid=os.getpid(),
+                jobs=self.settings.jobs,
+                resumed=self.settings.resumed,
+                plugins=announce(plans, done=done, seconds=self.settings.seconds),
+                expected_low=low,
+                expected_high=high,
+            )
+        )
+
+    def _finish(self) -> RunResult:
+        endings = {name: _ending(progress) for name, progress in self._plugins.items()}
+        interrupted = self.interrupts.urgency > Urgency.NONE
+        code = 130 if interrupted else _exit_code(self._plugins.values())
+        self._sink(
+            RunEndEvent(
+                run_id=self.run_id,
+                exit_code=code,
+                interrupted=interrupted,
+                duration_seconds=time.monotonic() - self._started,
+            )
+        )
+        return RunResult(code, interrupted, endings)
+
+    def _pump(self) -> None:
+        """Start whatever can start now; its intent shares the flush of what ended just before."""
+        for node in self._scheduler.start_ready():
+            plan, step = self._steps[node]
+            recovery = self._plugins[plan.name].recovery.steps.get(step.name)
+            if recovery is None and step.check_fn is None and not step.interval_seconds:
+                self._attempts.intend(plan, step, Attempt(1))
+            self._group.create_task(self._run_node(node))
+        self._flush()
+        if not self._waits_due and self._scheduler.running:
+            self._waits_due = True
+            asyncio.get_running_loop().call_later(WAITS_SECONDS, self._announce_waits)
+
+    def _announce_waits(self) -> None:
+        self._waits_due = False
+        self._flush()
+        waits = [wait for wait in self._scheduler.waiting() if wait.reason is WaitReason.MUTEX]
+        for wait in waits[:MOST_WAITS]:
+            if self._announced.get(wait.id) == (wait.mutex, *wait.on):
+                continue
+            self._announced[wait.id] = (wait.mutex, *wait.on)
+            plan, step = self._steps[wait.id]
+            holder = ", ".join(wait.on)
+            self._sink(
+                StepWaitEvent(
+                    plugin_name=plan.name,
+                    step_name=step.name,
+                    reason=f"waiting for {wait.mutex}, held by {holder}",
+                    mutex=wait.mutex,
+                    holder=holder,
+                )
+            )
+
+    async def _run_node(self, node: str) -> None:
+        plan, step = self._steps[node]
+        progress = self._plugins[plan.name]
+        recovery = progress.recovery.steps.get(step.name)
+        # The end of the step before is durable, and shown, before this one appears.
+        with contextlib.suppress(StateError):
+            await self._committer.durable()
+        self._sink(
+            StepStartEvent(
+                plugin_name=plan.name,
+                step_name=step.name,
+                step_number=progress.numbers[step.name],
+                total_steps=len(plan.steps),
+                step_description=step.description,
+                attempt=1 if recovery is None else recovery.attempt.number,
+                reattached=recovery is not None and recovery.verdict is Verdict.REATTACH,
+            )
+        )
+        attempt = Attempt(1) if recovery is None else recovery.attempt
+        try:
+            async with self._holding_root(plan, step):
+                result, attempt = await self._attempts.perform(plan, step, recovery)
+        except DetachedError as detached:
+            progress.detached = True
+            result = failed_step(step, detached)
+        await self._end_node(node, progress, step, result, attempt)
+
+    @contextlib.asynccontextmanager
+    async def _holding_root(self, plan: PluginPlan, step: UpdateStep) -> AsyncIterator[None]:
+        if self._root_hold is None or not step.needs_root:
+            yield
+            return
+
+        def waits(holder: str) -> None:
+            reason = f"waiting for the steps of another user that run as root, held by {holder}"
+            self._sink(
+                StepWaitEvent(plugin_name=plan.name, step_name=step.name, reason=reason, holder=holder)
+            )
+
+        async with self._root_hold.hold(waits):
+            yield
+
+    async def _end_node(
+        self, node: str, progress: _Progress, step: UpdateStep, result: StepResult, attempt: Attempt
+    ) -> None:
+        """Record the end, let others start, and only then show it."""
+        plan = progress.plan
+        if not progress.detached:
+            try:
+                self._store.record(plan.name, end_record(result, plain_facts(plan.plugin.facts)))
+            except StepError as error:
+                result = failed_step(step, error)
+                self._store.record(plan.name, end_record(result))
+        not_run: list[NotRun] = []
+        nothing: list[NotRun] = []
+        if result.success:
+            self._scheduler.finish(node)
+            progress.changes += result.changes
+            if result.up_to_date:
+                progress.up_to_date = True
+                nothing = self._scheduler.stop_group(plan.name, satisfied=True)
+        else:
+            progress.failure = progress.failure or result
+            not_run = self._scheduler.fail(node)
+            not_run += self._scheduler.stop_group(plan.name, cause=node)
+            if self.settings.fail_fast:
+                not_run += [NotRun(other, node) for other in self._scheduler.halt()]
+        self._pump()
+        with contextlib.suppress(StateError):
+            await self._committer.durable()
+            if not progress.detached:
+                self._runner.discard_spools(plan.name, step.name, attempt.number)
+        self._emit_end(progress, step, result, attempt)
+        self._skip_rest(nothing)
+        self._report_not_run(not_run)
+        self._count_down(progress)
+
+    def _emit_end(self, progress: _Progress, step: UpdateStep, result: StepResult, attempt: Attempt) -> None:
+        log = self._runner.log_path(progress.plan.name, step.name, attempt.number)
+        usage = result.usage
+        self._sink(
+            StepEndEvent(
+                plugin_name=progress.plan.name,
+                step_name=step.name,
+                success=result.success,
+                skipped=result.skipped,
+                error_message=result.error_message,
+                duration_seconds=result.duration_seconds,
+                exit_code=result.exit_code,
+                changes=result.changes,
+                error_code=result.error_code,
+                reason="already done" if result.skipped else "nothing to do" if result.up_to_date else "",
+                log=str(log) if result.output else "",
+                attempts=attempt.number,
+                cpu_seconds=None if usage is None else usage.cpu_seconds,
+                max_rss_bytes=None if usage is None else usage.max_rss_bytes,
+                read_bytes=None if usage is None else usage.read_bytes,
+                written_bytes=None if usage is None else usage.written_bytes,
+            )
+        )
+
+    def _skip_rest(self, dropped: Sequence[NotRun]) -> None:
+        """The steps behind one that found nothing to do are reported skipped."""
+        for node, _ in dropped:
+            plan, step = self._steps[node]
+            progress = self._plugins[plan.name]
+            self._sink(
+                StepStartEvent(
+                    plugin_name=plan.name,
+                    step_name=step.name,
+                    step_number=progress.numbers[step.name],
+                    total_steps=len(plan.steps),
+                    step_description=step.description,
+                )
+            )
+            self._sink(
+                StepEndEvent(plugin_name=plan.name, step_name=step.name, skipped=True, reason="nothing to do")
+            )
+            self._count_down(progress)
+
+    def _report_not_run(self, not_run: Sequence[NotRun], reason: str = "") -> None:
+        for node, cause in not_run:
+            plan, step = self._steps[node]
+            progress = self._plugins[plan.name]
+            why = reason or f"not run, because {cause} failed"
+            if progress.failure is None and progress.not_run is None:
+                progress.not_run = why
+            self._sink(
+                StepNotRunEvent(
+                    plugin_name=plan.name,
+                    step_name=step.name,
+                    step_number=progress.numbers[step.name],
+                    total_steps=len(plan.steps),
+                    reason=why,
+                    cause=cause or None,
+                )
+            )
+            self._count_down(progress)
+
+    def _count_down(self, progress: _Progress) -> None:
+        progress.left -= 1
+        if progress.left == 0:
+            self._group.create_task(self._complete(progress))
+
+    async def _complete(self, progress: _Progress) -> None:
+        """The plugin's last event, once all its steps are accounted for."""
+        plan = progress.plan
+        changes: Sequence[Change] = progress.changes
+        whole = self.settings.last_phase is Phase.EXECUTE
+        if _ending(progress) in (Ending.DONE, Ending.UP_TO_DATE):
+            if whole and plan.versions_before is not None:
+                changes, problem = await verify(plan)
+                if problem is not None:
+                    progress.failure = failed_step(plan.steps[-1], problem)
+            if whole and progress.failure is None:
+                up_to_date = progress.up_to_date and not changes
+                self._store.record(
+                    plan.name, outcome_record(Outcome.UP_TO_DATE if up_to_date else Outcome.COMPLETE)
+                )
+        with contextlib.suppress(StateError):
+            await self._committer.durable()
+            self._store.fold(plan.name)
+        progress.ended = True
+        self._sink(self._completion(progress, changes))
+
+    def _completion(self, progress: _Progress, changes: Sequence[Change]) -> CompletionEvent:
+        failure = progress.failure
+        exit_code = 0 if failure is None else failure.exit_code or 1
+        return CompletionEvent(
+            plugin_name=progress.plan.name,
+            success=_ending(progress) in (Ending.DONE, Ending.UP_TO_DATE),
+            exit_code=exit_code if progress.not_run is None else 1,
+            packages_updated=len(changes),
+            error_message=progress.not_run if failure is None else failure.error_message,
+            error_code=None if failure is None else failure.error_code,
+            up_to_date=progress.up_to_date and not changes,
+            interrupted=self.interrupts.urgency > Urgency.NONE,
+            changes=tuple(changes),
+        )
+
+    def _halt(self, interrupted: asyncio.Future[None]) -> None:
+        if not interrupted.cancelled():
+            halted = [NotRun(node, "") for node in self._scheduler.halt()]
+            self._report_not_run(halted, "not run, because the run was interrupted")
+
+    def _state_failed(self, error: StateError) -> None:
+        """What cannot be recorded must not start: everything that has not, does not."""
+        self._sink(WarningEvent(message=error.message, hint=error.hint, code=error.code))
+        halted = [NotRun(node, "") for node in self._scheduler.halt()]
+        self._report_not_run(halted, "not run, because the state cannot be written")
+
+
+def _ending(progress: _Progress) -> Ending:
+    if progress.failure is not None:
+        return Ending.FAILED
+    if progress.not_run is not None:
+        return Ending.NOT_RUN
+    return Ending.UP_TO_DATE if progress.up_to_date and not progress.changes else Ending.DONE
+
+
+def _exit_code(plugins: Collection[_Progress]) -> int:
+    failures = [progress.failure for progress in plugins if progress.failure is not None]
+    if not failures:
+        return 0 if all(progress.not_run is None for progress in plugins) else 1
+    waiting = {NeedsDecisionError.code, "needs-input", "needs-privilege"}
+    return 4 if all(failure.error_code in waiting for failure in failures) else 1

@@ -1,0 +1,155 @@
+"""What a crash left behind, per plugin: which steps are done, and how each one in flight goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from update_all.core.errors import NeedsDecisionError, NoProgressError, PlanChangedError
+from update_all.core.evidence import Evidence
+from update_all.core.fingerprint import PlanDifference, compare
+from update_all.core.models import UpdateStep
+from update_all.core.planning import PluginPlan
+from update_all.core.steps import Attempt, command_key
+from update_all.core.transitions import Active, PluginState, Verdict, unknown_verdict, verdict
+
+MAX_FRUITLESS_RESUMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecovery:
+    """How a step of an earlier process goes on. `attempt` is for ADOPT, REATTACH and START."""
+
+    verdict: Verdict
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class PluginRecovery:
+    """Where a plugin's steps stand. `forget` are steps to drop from the state: they vanished or changed."""
+
+    done: set[str] = field(default_factory=set)
+    steps: dict[str, StepRecovery] = field(default_factory=dict)
+    forget: list[str] = field(default_factory=list)
+    difference: PlanDifference = field(default_factory=PlanDifference)
+    fruitless_resumes: int = 0
+
+
+def recover(
+    plan: PluginPlan,
+    state: PluginState,
+    evidence: Evidence,
+    *,
+    boot_id: str,
+    strict: bool = False,
+    redo: Collection[str] = (),
+    assume_done: Collection[str] = (),
+) -> PluginRecovery:
+    """Decide for every step of a plugin how a resume goes on (system.md section 4).
+
+    Raises PlanChangedError (with `strict`) and NoProgressError.
+    """
+    difference = compare(state.step_fingerprints, plan.step_fingerprints)
+    if difference and strict:
+        raise PlanChangedError(
+            f"the plan of {plan.name} has changed: {difference.describe()}",
+            hint=f"update-all resume {plan.name} (without --strict) goes on with the new plan",
+        )
+    fruitless = state.fruitless_resumes + 1
+    if fruitless > MAX_FRUITLESS_RESUMES:
+        raise NoProgressError(
+            f"{plan.name} was resumed {MAX_FRUITLESS_RESUMES} times and no step got done",
+            hint=f"update-all history shows why; update-all run {plan.name} starts afresh",
+        )
+    recovery = PluginRecovery(difference=difference, fruitless_resumes=fruitless)
+    for step in plan.steps:
+        _recover_step(recovery, plan, step, state, evidence, boot_id, set(redo), set(assume_done))
+    recovery.forget = [*difference.vanished, *(name for name in difference.changed if name not in redo)]
+    recovery.forget = [name for name in recovery.forget if name not in recovery.steps]
+    return recovery
+
+
+def _recover_step(
+    recovery: PluginRecovery,
+    plan: PluginPlan,
+    step: UpdateStep,
+    state: PluginState,
+    evidence: Evidence,
+    boot_id: str,
+    redo: set[str],
+    assume_done: set[str],
+) -> None:
+    name = step.name
+    next_attempt = Attempt(state.attempts.get(name, 0) + 1)
+    changed = name in recovery.difference.changed
+    active = state.active.get(name)
+    if name in assume_done:
+        recovery.done.add(name)
+    elif active is not None:
+        found = _in_flight(plan.name, step, active, evidence, same_boot=state.boot_id == boot_id)
+        if name in redo and found.verdict is Verdict.ASK:
+            found = StepRecovery(Verdict.RERUN, next_attempt)
+        recovery.steps[name] = found
+    elif name in redo:
+        recovery.steps[name] = StepRecovery(Verdict.RERUN, next_attempt)
+    elif name in state.completed and not changed:
+        recovery.done.add(name)
+    elif name in state.execution.step_results:
+        # It failed, was interrupted, or was done by a definition that is not today's.
+        known = (
+            Verdict.CHECK
+            if step.check_fn is not None
+            else unknown_verdict(idempotent=step.idempotent, attempt=1)
+        )
+        recovery.steps[name] = StepRecovery(known, next_attempt)
+
+
+def _in_flight(
+    plugin: str, step: UpdateStep, active: Active, evidence: Evidence, *, same_boot: bool
+) -> StepRecovery:
+    """A step whose intent is durable and whose end is not."""
+    number, commands = active.attempt, len(step.commands or ())
+    keys = [command_key(plugin, step.name, number, index) for index in range(commands)]
+    recorded = [key for key in keys if key in evidence.exits or key in evidence.refused]
+    current = next((index for index, key in enumerate(keys) if key not in recorded), commands)
+    key = keys[current] if current < commands else ""
+    running = bool(key) and evidence.running(key)
+    found = verdict(
+        exit_recorded=bool(keys) and current == commands,
+        running=running,
+        started=not keys or (bool(key) and evidence.started(key)),
+        same_boot=same_boot,
+        has_check=step.check_fn is not None,
+        idempotent=step.idempotent,
+        attempt=number,
+    )
+    if found in (Verdict.ADOPT, Verdict.REATTACH, Verdict.START):
+        return StepRecovery(found, Attempt(number, first_command=current, found_running=running))
+    return StepRecovery(found, Attempt(number + 1))
+
+
+def refuse_unknown(plan: PluginPlan, state: PluginState, evidence: Evidence, boot_id: str) -> list[str]:
+    """For a run that starts afresh: the keys of commands that an earlier run left running.
+
+    Raises NeedsDecisionError when a step that must not be repeated may have happened.
+    """
+    running: list[str] = []
+    for name, active in state.active.items():
+        step = next((step for step in plan.steps if step.name == name), None)
+        keys = [command_key(plan.name, name, active.attempt, index) for index in range(active.commands)]
+        living = [key for key in keys if evidence.running(key)]
+        running += living
+        if step is None or living:
+            continue
+        found = _in_flight(plan.name, step, active, evidence, same_boot=state.boot_id == boot_id)
+        if found.verdict is Verdict.ASK:
+            raise undecided(plan.name, name)
+    return running
+
+
+def undecided(plugin: str, step: str) -> NeedsDecisionError:
+    """The question that only a person can answer."""
+    return NeedsDecisionError(
+        f"{plugin}: {step} may or may not have happened, and must not be repeated without asking",
+        hint=f"update-all resume {plugin} --redo {step}, or --assume-done {step}",
+    )

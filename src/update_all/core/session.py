@@ -1,0 +1,315 @@
+"""Open a run: its directory, the plugins' states and locks, and what an earlier process left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from update_all.core import paths
+from update_all.core.errors import StateError, UsageError
+from update_all.core.evidence import Evidence
+from update_all.core.interrupts import Interrupts
+from update_all.core.journal import JournalWriter
+from update_all.core.locks import exclusive
+from update_all.core.models import StepExecutionState
+from update_all.core.orchestration import Run, RunResult, RunSettings
+from update_all.core.planning import PluginPlan
+from update_all.core.recovery import PluginRecovery, recover, refuse_unknown
+from update_all.core.shim import boot_id
+from update_all.core.state import StateStore
+from update_all.core.steps import Privileges
+from update_all.core.streaming import StreamEvent, WarningEvent
+from update_all.core.transitions import Outcome, PluginState, resume_record
+
+KEPT_RUNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """How a resume treats what it finds. Steps are named `plugin:step` or `step`."""
+
+    strict: bool = False
+    redo: frozenset[str] = frozenset()
+    assume_done: frozenset[str] = frozenset()
+    from_step: str | None = None
+    """Start at this step; what comes before it is left out."""
+    force: bool = False
+    """With `from_step`: even if a step that it depends on is not done."""
+
+    def chosen(self, names: frozenset[str], plugin: str) -> set[str]:
+        """The steps of one plugin among `names`."""
+        return {name.partition(":")[2] if ":" in name else name for name in names if _meant(name, plugin)}
+
+
+def _meant(name: str, plugin: str) -> bool:
+    return ":" not in name or name.partition(":")[0] == plugin
+
+
+@dataclass(slots=True)
+class Session:
+    """One process's part of a run. Use as a context manager: it holds the plugins' locks."""
+
+    state_directory: Path
+    run_id: str
+    resumed: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    store: StateStore = field(init=False)
+    directory: Path = field(init=False)
+    boot_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        paths.secure_directory(self.state_directory)
+        self.store = StateStore(self.state_directory)
+        self.directory = paths.secure_directory(self.state_directory / "runs" / self.run_id)
+        self.boot_id = boot_id()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def lock(self, plugin: str) -> None:
+        """Keep every other process from running this plugin. Raises BusyError."""
+        paths.secure_directory(self.store.directory)
+        self._stack.enter_context(exclusive(self.store.directory / f"{plugin}.lock", plugin))
+
+    def load(self, plugin: str) -> PluginState | None:
+        """The plugin's state, as far as it can be read; what was set aside is added to `warnings`."""
+        loaded = self.store.load(plugin)
+        self.warnings += loaded.warnings
+        state = loaded.state
+        if state is None and loaded.lost:
+            state = PluginState(run_id=self._last_run_of(plugin), execution=StepExecutionState(plugin))
+        if state is not None and loaded.lost:
+            _add_unrecorded(state, Evidence(self.state_directory / "runs" / state.run_id))
+        return state
+
+    def _last_run_of(self, plugin: str) -> str:
+        runs = run_ids(self.state_directory)
+        base = self.state_directory / "runs"
+        return next((run for run in runs if any((base / run).glob(f"{plugin}:*"))), self.run_id)
+
+    def start_afresh(self, plan: PluginPlan) -> tuple[PluginRecovery, list[str]]:
+        """Open a new state for a plugin: its recovery, and the spool paths of commands that still run.
+
+        Raises NeedsDecisionError, BusyError, StateError.
+        """
+        self.lock(plan.name)
+        previous = self.load(plan.name)
+        running: list[str] = []
+        if previous is not None and previous.outcome is Outcome.UNFINISHED and previous.active:
+            evidence = Evidence(self.state_directory / "runs" / previous.run_id)
+            keys = refuse_unknown(plan, previous, evidence, self.boot_id)
+            running = [str(evidence.spool(key)) for key in keys]
+        self.store.open(self._new_state(plan))
+        plan.plugin.facts = self.store.state(plan.name).facts
+        return PluginRecovery(), running
+
+    def _new_state(self, plan: PluginPlan) -> PluginState:
+        return PluginState(
+            run_id=self.run_id,
+            execution=StepExecutionState(plan.name),
+            fingerprint=plan.fingerprint,
+            step_fingerprints=dict(plan.step_fingerprints),
+            boot_id=self.boot_id,
+            check=plan.check,
+            versions_before=None if plan.versions_before is None else dict(plan.versions_before),
+        )
+
+    def go_on(self, plan: PluginPlan, state: PluginState, options: ResumeOptions) -> PluginRecovery:
+        """Open the state that an earlier process left, for a resume of the same run.
+
+        Raises PlanChangedError, NoProgressError, BusyError, StateError.
+        """
+        self.lock(plan.name)
+        recovery = recover(
+            plan,
+            state,
+            Evidence(self.directory),
+            boot_id=self.boot_id,
+            strict=options.strict,
+            redo=options.chosen(options.redo, plan.name),
+            assume_done=options.chosen(options.assume_done, plan.name),
+        )
+        if recovery.difference:
+            self.warnings.append(f"the plan of {plan.name} has changed: {recovery.difference.describe()}")
+        state.fingerprint = plan.fingerprint
+        state.step_fingerprints = dict(plan.step_fingerprints)
+        self.store.open(state)
+        record = resume_record(recovery.fruitless_resumes, self.boot_id, recovery.forget)
+        self.store.record(plan.name, record)
+        for name in recovery.done - state.completed:
+            self.store.assume_done(plan.name, name)
+        self.store.commit()
+        plan.plugin.facts = dict(state.facts)
+        return recovery
+
+    def start_at(self, plan: PluginPlan, state: PluginState | None, options: ResumeOptions) -> PluginRecovery:
+        """Open the state to start at a named step, keeping what an unfinished run before it has done.
+
+        Raises UsageError for an unknown step or one whose dependencies are not done (unless forced).
+        """
+        assert options.from_step is not None  # noqa: S101 - the caller's reason to call
+        names = [step.name for step in plan.steps]
+        if options.from_step not in names:
+            raise unknown_name("step", options.from_step, names, f" of {plan.name}")
+        position = names.index(options.from_step)
+        done = set() if state is None else {name for name in state.completed if name in names}
+        later = set(names[position:])
+        done -= later
+        if not options.force:
+            _require_dependencies(plan, options.from_step, done)
+        self.lock(plan.name)
+        fresh = self._new_state(plan)
+        if state is not None:
+            fresh.facts = dict(state.facts)
+            fresh.versions_before = state.versions_before or fresh.versions_before
+        self.store.open(fresh)
+        for name in names[:position]:
+            self.store.assume_done(plan.name, name)
+        self.store.commit()
+        plan.plugin.facts = dict(fresh.facts)
+        return PluginRecovery(done=set(names[:position]))
+
+    async def run(
+        self,
+        plans: Sequence[PluginPlan],
+        recoveries: Mapping[str, PluginRecovery],
+        *,
+        privileges: Privileges,
+        settings: RunSettings,
+        sink: Callable[[StreamEvent], None],
+        may_continue: Callable[[], bool] = lambda: True,
+        interrupts: Interrupts | None = None,
+    ) -> RunResult:
+        """Carry out the plans; every event goes to the run's journal and then to `sink`."""
+        journal = JournalWriter(self.directory)
+
+        def tell(event: StreamEvent) -> None:
+            journal.handle(event)
+            sink(event)
+
+        try:
+            for warning in self.warnings:
+                tell(WarningEvent(message=warning, code="state"))
+            run = Run(
+                plans,
+                recoveries,
+                run_id=self.run_id,
+                directory=self.directory,
+                store=self.store,
+                privileges=privileges,
+                settings=settings,
+                sink=tell,
+                flush=journal.flush,
+                may_continue=may_continue,
+                interrupts=interrupts,
+            )
+            return await run.execute()
+        finally:
+            journal.close()
+
+
+def _require_dependencies(plan: PluginPlan, name: str, done: set[str]) -> None:
+    needed: list[str] = []
+    stack = list(plan.step(name).depends_on)
+    while stack:
+        dependency = stack.pop()
+        if dependency not in done and dependency not in needed:
+            needed.append(dependency)
+            stack += plan.step(dependency).depends_on
+    if needed:
+        missing = [step.name for step in plan.steps if step.name in needed]
+        raise UsageError(
+            f"{plan.name}: {name} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'}"
+            " not done",
+            hint=f"start at {missing[0]}, or add --force",
+        )
+
+
+def _add_unrecorded(state: PluginState, evidence: Evidence) -> None:
+    """Steps that the lost state may have known: the records and spools of the run name them."""
+    prefix = f"{state.plugin}:"
+    for key in {*evidence.exits, *evidence.pids, *evidence.spooled_keys()}:
+        if not key.startswith(prefix):
+            continue
+        step, attempt, index = key[len(prefix) :].split(":")
+        if step in state.completed or state.attempts.get(step, 0) > int(attempt):
+            continue
+        state.note_unrecorded(step, int(attempt), int(index) + 1)
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str], where: str = "") -> UsageError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)[:20])}"
+    return UsageError(f"there is no {kind} {name!r}{where}", hint=hint)
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """A name that sorts by time: `20261123-021500-1a2b3c`."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{os.urandom(3).hex()}"
+
+
+def run_ids(state_directory: Path) -> list[str]:
+    """The runs that are still on disk, newest first."""
+    try:
+        return sorted((path.name for path in (state_directory / "runs").iterdir()), reverse=True)
+    except OSError:
+        return []
+
+
+def prune_runs(state_directory: Path, keep: int = KEPT_RUNS) -> None:
+    """Delete the oldest runs; never one that an unfinished state refers to."""
+    store = StateStore(state_directory)
+    needed = set()
+    for plugin in store.plugins():
+        with contextlib.suppress(StateError):
+            state = store.load(plugin).state
+            if state is not None and state.outcome is Outcome.UNFINISHED:
+                needed.add(state.run_id)
+    for run in run_ids(state_directory)[keep:]:
+        if run not in needed:
+            shutil.rmtree(state_directory / "runs" / run, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote:
+    """`run.json`: what a resume must know of the run as a whole."""
+
+    plugins: tuple[str, ...]
+    jobs: int
+    fail_fast: bool
+    started: str
+
+    def write(self, directory: Path) -> None:
+        """Durably. Raises StateWriteError."""
+        data = {
+            "plugins": list(self.plugins),
+            "jobs": self.jobs,
+            "fail_fast": self.fail_fast,
+            "started": self.started,
+        }
+        paths.write_atomic(directory / "run.json", json.dumps(data).encode(), keep_previous=False)
+
+    @classmethod
+    def read(cls, directory: Path) -> RunNote | None:
+        """None where there is none that can be read."""
+        try:
+            data = json.loads(paths.read_secure(directory / "run.json"))
+            return cls(
+                tuple(data["plugins"]), int(data["jobs"]), bool(data["fail_fast"]), str(data["started"])
+            )
+        except (OSError, StateError, ValueError, KeyError, TypeError):
+            return None

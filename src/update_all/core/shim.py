@@ -1,0 +1,218 @@
+"""The shim: one small process per run that starts the commands of steps and survives the orchestrator.
+
+Runs as `python -I -S shim.py RUN_DIR RECORDS` with a socket as stdin; imports the standard library only.
+It outlives a killed orchestrator, so every command has somebody who waits for it and writes down how it
+ended. One shim serves all commands of a run: an interpreter or a shell for each of them would double the
+cost of a spawn (engine-limits.md section 1).
+
+For each command it (1) creates the spool file `KEY.out` and takes a flock(2) on it, (2) starts the command
+with that open file as stdout, stderr and descriptor LOCK_FD, so that the lock lives exactly as long as any
+process of the command, whatever happens to us, (3) when the command ends, appends an exit record to its
+records file. The records are not flushed: they matter when the orchestrator died, not when the machine did
+(system.md section 4). The records file is locked for the life of the shim: who finds it locked knows that
+records may still come.
+
+Messages, one JSON object a line. In: `environment` {env}, `start` {key, argv, env, cwd, session}.
+Out: `started` {key, pid}, `refused` {key, errno}, `exit` {key, code, cpu, rss, read, written}.
+When the socket closes, the shim waits for the commands that still run, then ends.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from ctypes import CDLL
+
+LOCK_FD = 250
+PR_SET_CHILD_SUBREAPER = 36
+RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+Message = dict[str, object]
+
+
+def boot_id() -> str:
+    """Identity of this boot: proc(5), /proc/sys/kernel/random/boot_id."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - no pathlib here
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int:
+    """Start time of a process in clock ticks since boot, 0 when it is gone: proc(5), stat field 22."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no pathlib here
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+class Shim:
+    """State of the process: what runs, and the socket to the orchestrator while it lives."""
+
+    def __init__(self, directory: str, records: str, connection: socket.socket) -> None:
+        self.directory = directory
+        self.connection: socket.socket | None = connection
+        self.buffer = bytearray()
+        self.base = dict(os.environ)
+        self.running: dict[int, str] = {}
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.records = os.open(os.path.join(directory, records), flags, 0o600)  # noqa: PTH118 - no pathlib here
+        fcntl.flock(self.records, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def serve(self) -> None:
+        """Answer messages and reap children until the orchestrator is gone and nothing runs."""
+        wakeup_read, wakeup_write = os.pipe()
+        for end in (wakeup_read, wakeup_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        # Handlers, not SIG_IGN: an ignored signal would be inherited by every command.
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, lambda *_: None)
+        poll = select.poll()
+        poll.register(wakeup_read, select.POLLIN)
+        if self.connection is not None:
+            poll.register(self.connection, select.POLLIN)
+        while self.connection is not None or self.running:
+            for descriptor, _ in poll.poll():
+                if descriptor == wakeup_read:
+                    os.read(wakeup_read, 4096)
+                elif self.connection is not None and not self.receive():
+                    poll.unregister(self.connection)
+                    self.connection = None
+            self.reap()
+
+    def receive(self) -> bool:
+        """Take what the orchestrator sent; False when it is gone."""
+        assert self.connection is not None  # noqa: S101 - narrows the type
+        try:
+            data = self.connection.recv(1 << 18)
+        except InterruptedError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.buffer += data
+        while (end := self.buffer.find(b"\n")) >= 0:
+            line = bytes(self.buffer[:end])
+            del self.buffer[: end + 1]
+            self.handle(json.loads(line))
+        return True
+
+    def handle(self, message: Message) -> None:
+        kind = message["do"]
+        if kind == "start":
+            self.start(message)
+        elif kind == "environment":
+            env = message["env"]
+            assert isinstance(env, dict)  # noqa: S101 - narrows the type
+            self.base = {str(name): str(value) for name, value in env.items()}
+
+    def start(self, message: Message) -> None:
+        """Create and lock the spool, start the command, record its pid."""
+        key, argv, cwd = str(message["key"]), message["argv"], message["cwd"]
+        changes = message["env"]
+        assert isinstance(argv, list) and isinstance(changes, dict)  # noqa: S101, PT018 - narrows the types
+        env = {**self.base, **changes}
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        spool = None
+        try:
+            spool = os.open(os.path.join(self.directory, f"{key}.out"), flags, 0o600)  # noqa: PTH118
+            fcntl.flock(spool, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pid = self.spawn(argv, env, None if cwd is None else str(cwd), spool, bool(message["session"]))
+        except OSError as error:
+            number = error.errno or errno.EIO
+            self.record({"key": key, "refused": number})
+            self.send({"did": "refused", "key": key, "errno": number, "file": str(error.filename or "")})
+            return
+        finally:
+            if spool is not None:
+                os.close(spool)
+        self.running[pid] = key
+        self.record({"key": key, "pid": pid, "ticks": start_ticks(pid)})
+        self.send({"did": "started", "key": key, "pid": pid})
+
+    def spawn(self, argv: list[str], env: dict[str, str], cwd: str | None, spool: int, session: bool) -> int:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, spool, 1),
+            (os.POSIX_SPAWN_DUP2, spool, 2),
+            (os.POSIX_SPAWN_DUP2, spool, LOCK_FD),
+        ]
+        if cwd is not None:
+            os.chdir(cwd)
+        try:
+            # A group of its own, in our session: sudo's ticket belongs to the session (reliability.md F8).
+            # Programs of third parties get a session of their own, so that they cannot ride the ticket.
+            if session:
+                return os.posix_spawnp(
+                    argv[0], argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=RESET
+                )
+            return os.posix_spawnp(
+                argv[0], argv, env, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=RESET
+            )
+        finally:
+            if cwd is not None:
+                os.chdir("/")
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            key = self.running.pop(pid, None)
+            if key is None:
+                continue  # An orphan that we adopted as subreaper.
+            code = os.waitstatus_to_exitcode(status)
+            message: Message = {
+                "key": key,
+                "code": code,
+                "ended": time.time(),
+                "cpu": round(usage.ru_utime + usage.ru_stime, 6),
+                "rss": usage.ru_maxrss * 1024,
+                "read": usage.ru_inblock * 512,
+                "written": usage.ru_oublock * 512,
+            }
+            self.record(message)
+            self.send({"did": "exit", **message})
+
+    def record(self, message: Message) -> None:
+        """One line, one write(2): what was written survives our death."""
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            os.write(self.records, data)
+        except OSError:
+            # A full disk: the lock and the orchestrator still know; nothing better can be done here.
+            return
+
+    def send(self, message: Message) -> None:
+        if self.connection is None:
+            return
+        try:
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.connection.close()
+            self.connection = None
+
+
+def main() -> None:
+    os.umask(0o077)
+    # A group of our own: a Ctrl-C on the terminal is the orchestrator's to interpret.
+    if os.getpgid(0) != os.getpid():
+        os.setpgid(0, 0)
+    CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    Shim(sys.argv[1], sys.argv[2], socket.socket(fileno=0)).serve()
+
+
+if __name__ == "__main__":
+    main()

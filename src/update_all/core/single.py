@@ -1,0 +1,73 @@
+"""A run of one plugin as an async stream: what `BasePlugin` offers to callers of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from update_all.core import paths
+from update_all.core.interrupts import Urgency
+from update_all.core.models import StepExecutionState, UpdateStep
+from update_all.core.orchestration import RunSettings
+from update_all.core.planning import Updater, plan_plugin
+from update_all.core.session import ResumeOptions, Session, new_run_id
+from update_all.core.state import StateStore
+from update_all.core.streaming import StreamEvent
+from update_all.core.transitions import Outcome
+
+MOST_UNREAD = 1000
+"""Events that may wait for a slow reader before the output of commands is left in its files."""
+
+
+def unfinished_state(plugin: str) -> StepExecutionState | None:
+    """The state of a plugin's last run, None when there is none or it ended well. Raises StateError."""
+    state = StateStore(paths.directories().state).load(plugin).state
+    return None if state is None or state.outcome is not Outcome.UNFINISHED else state.execution
+
+
+async def stream_plugin(
+    plugin: Updater, steps: Sequence[UpdateStep], *, resume_from: str | None = None
+) -> AsyncIterator[StreamEvent]:
+    """Run a plugin's steps and yield its events; the last one is its CompletionEvent.
+
+    Closing the stream interrupts the run. Raises StepOrderError, UsageError, StateError, BusyError before
+    anything runs.
+    """
+    from update_all.core.interrupts import Interrupts
+    from update_all.core.privilege import detect_privileges
+
+    plan = plan_plugin(plugin, steps)
+    queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+    interrupts = Interrupts()
+    with Session(paths.directories().state, new_run_id()) as session:
+        if resume_from is None:
+            recovery, _ = session.start_afresh(plan)
+        else:
+            options = ResumeOptions(from_step=resume_from)
+            recovery = session.start_at(plan, session.load(plan.name), options)
+
+        async def run() -> None:
+            try:
+                await session.run(
+                    [plan],
+                    {plan.name: recovery},
+                    privileges=detect_privileges(),
+                    settings=RunSettings(),
+                    sink=queue.put_nowait,
+                    may_continue=lambda: queue.qsize() < MOST_UNREAD,
+                    interrupts=interrupts,
+                )
+            finally:
+                queue.put_nowait(None)
+
+        task = asyncio.ensure_future(run())
+        try:
+            while (event := await queue.get()) is not None:
+                if event.plugin_name == plan.name:
+                    yield event
+            await task
+        finally:
+            interrupts.escalate(Urgency.STOP)
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

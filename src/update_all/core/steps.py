@@ -1,0 +1,436 @@
+"""Run one attempt of one step: its commands or its function, and nothing about state or order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from update_all.core.cleaning import clean, clean_line
+from update_all.core.errors import CommandNotFoundError, StepError, UpToDate
+from update_all.core.evidence import Evidence
+from update_all.core.facts import fill_command
+from update_all.core.interrupts import Interrupts, Urgency
+from update_all.core.models import Change, Facts, StepResult, UpdateCommand, UpdateStep, Usage
+from update_all.core.output import Follower, PatternMatcher, StepLog, Tail
+from update_all.core.planning import Updater
+from update_all.core.processes import AlreadyStartedError, Command, Exit, ShimClient
+from update_all.core.streaming import (
+    CompletionEvent,
+    OutputEvent,
+    ProgressEvent,
+    StreamEvent,
+    WarningEvent,
+)
+from update_all.core.supervision import InterruptedStepError, Supervision, TimedOutError, supervise
+
+PARSED_LOG_BYTES = 8 * 1024 * 1024
+
+
+class Privileges(Protocol):
+    """How commands run as root."""
+
+    def wrap(self, argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        """The argument list that runs `argv` as root. Raises a typed error when there is no way."""
+        ...
+
+    def refusal(self, exit_code: int, output: str) -> StepError | None:
+        """The error to report when a privileged command was refused rather than run."""
+        ...
+
+    async def signal(self, pids: Sequence[int], number: int) -> None:
+        """Signal processes of root."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What to do: from which command on, and whether its first command was started by an earlier process."""
+
+    number: int
+    first_command: int = 0
+    found_running: bool = False
+
+
+@dataclass(slots=True)
+class StepRunner:
+    """What all steps of a run share."""
+
+    directory: Path
+    shim: ShimClient
+    evidence: Evidence
+    privileges: Privileges
+    interrupts: Interrupts
+    emit: Callable[[StreamEvent], None]
+    may_continue: Callable[[], bool]
+    environment: Mapping[str, str]
+    silent: Mapping[str, str]
+    secrets: Collection[str] = ()
+    _programs: dict[tuple[str, str], str | None] = field(default_factory=dict)
+
+    async def run(
+        self,
+        plugin: Updater,
+        step: UpdateStep,
+        attempt: Attempt,
+        *,
+        skip: Collection[int] = (),
+        on_command: Callable[[int], Awaitable[None]] | None = None,
+    ) -> StepResult:
+        """Run an attempt and return its result; every failure is a result, never an exception.
+
+        `skip` are independent commands that succeeded in an earlier attempt; `on_command` is told of each
+        further one. Raises only ShimLostError and DetachedError: the end of the step is then not known.
+        """
+        execution = _Execution(self, plugin, step, attempt)
+        try:
+            return await execution.run(skip, on_command)
+        finally:
+            execution.log.close()
+
+    def log_path(self, plugin: str, step: str, attempt: int) -> Path:
+        """The log of an attempt; the first one carries no number."""
+        number = "" if attempt == 1 else f":{attempt}"
+        return self.directory / f"{plugin}:{step}{number}.log"
+
+    def discard_spools(self, plugin: str, step: str, attempt: int) -> None:
+        """Remove raw output whose cleaned form is in the log. For steps whose end is durable."""
+        for index in range(1000):
+            spool = self.directory / f"{command_key(plugin, step, attempt, index)}.out"
+            try:
+                spool.unlink()
+            except OSError:
+                return
+
+    def program(self, name: str, env: Mapping[str, str]) -> str:
+        """The absolute path of a program. Raises CommandNotFoundError naming it."""
+        if "/" in name:
+            return name
+        path = env.get("PATH", self.environment.get("PATH", os.defpath))
+        key = (name, path)
+        if key not in self._programs:
+            safe = os.pathsep.join(part for part in path.split(os.pathsep) if part.startswith("/"))
+            self._programs[key] = shutil.which(name, path=safe)
+        found = self._programs[key]
+        if found is None:
+            raise CommandNotFoundError(
+                f"cannot run {name!r}: it is not on PATH (as a shell would say: exit code 127)",
+                hint=f"install {name!r}, or leave the plugin out with -x",
+            )
+        return found
+
+
+def command_key(plugin: str, step: str, attempt: int, index: int) -> str:
+    """The name of a command's spool and records."""
+    return f"{plugin}:{step}:{attempt}:{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How one command ended. `error` is None when it passed."""
+
+    exit_code: int | None
+    error: StepError | None
+    usage: Usage
+
+
+class _Execution:
+    def __init__(self, runner: StepRunner, plugin: Updater, step: UpdateStep, attempt: Attempt) -> None:
+        self.runner = runner
+        self.plugin = plugin
+        self.step = step
+        self.attempt = attempt
+        self.log = StepLog(runner.log_path(plugin.name, step.name, attempt.number), runner.secrets)
+        self.tail = Tail()
+        self.started = time.monotonic()
+        self.usage = Usage()
+        self.exit_code: int | None = None
+        self.reported: list[Change] = []
+        self.deadline = (
+            None if step.timeout_seconds is None else asyncio.get_running_loop().time() + step.timeout_seconds
+        )
+
+    async def run(
+        self, skip: Collection[int], on_command: Callable[[int], Awaitable[None]] | None
+    ) -> StepResult:
+        up_to_date = False
+        error: StepError | None = None
+        try:
+            if self.step.commands:
+                await self._commands(self.step.commands, skip, on_command)
+            else:
+                await self._function()
+        except UpToDate as nothing:
+            up_to_date = True
+            self._text(f"{nothing}\n" if str(nothing) else "")
+        except StepError as failed:
+            if failed.code in ("shim-lost", "detached"):
+                raise
+            error = failed
+        changes = await self._changes() if error is None else tuple(self.reported)
+        return StepResult(
+            step_name=self.step.name,
+            success=error is None,
+            output=self.tail.text(),
+            error_message=None if error is None else clean(error.message, self.runner.secrets),
+            error_code=None if error is None else error.code,
+            duration_seconds=time.monotonic() - self.started,
+            packages_updated=len(changes),
+            exit_code=self.exit_code,
+            changes=changes,
+            up_to_date=up_to_date,
+            usage=self.usage,
+        )
+
+    async def _commands(
+        self,
+        commands: Sequence[UpdateCommand],
+        skip: Collection[int],
+        on_command: Callable[[int], Awaitable[None]] | None,
+    ) -> None:
+        failures: list[StepError] = []
+        for index, command in enumerate(commands):
+            if index in skip:
+                continue
+            found = self.attempt.found_running and index == self.attempt.first_command
+            if index < self.attempt.first_command or found:
+                ended = await self._adopted(index, command)
+            else:
+                ended = await self._started(index, command)
+            if ended.error is None:
+                if self.step.independent_commands and on_command is not None:
+                    await on_command(index)
+                continue
+            failures.append(ended.error)
+            if not self.step.independent_commands or ended.error.code == "interrupted":
+                break
+        if failures:
+            raise failures[0] if len(failures) == 1 else _joined(failures)
+
+    async def _started(self, index: int, command: UpdateCommand) -> _Ended:
+        key = command_key(self.plugin.name, self.step.name, self.attempt.number, index)
+        try:
+            filled = fill_command(command, self.plugin.facts)
+            argv, env = self._invocation(filled)
+            if self.runner.interrupts.urgency >= Urgency.FINISH:
+                raise InterruptedStepError("the run was interrupted before it started")
+            process = await self.runner.shim.start(
+                key, argv, env=env, cwd=filled.cwd, session=self.plugin.third_party
+            )
+        except AlreadyStartedError:
+            return await self._adopted(index, command)
+        except StepError as error:
+            return _Ended(127 if isinstance(error, CommandNotFoundError) else None, error, Usage())
+        return await self._supervised(process, command)
+
+    def _invocation(self, command: UpdateCommand) -> tuple[list[str], dict[str, str]]:
+        env = {**self.runner.silent, **(command.env or {})}
+        if command.sudo or self.step.sudo:
+            return self.runner.privileges.wrap(command.cmd, env), env
+        return [self.runner.program(command.cmd[0], env), *command.cmd[1:]], env
+
+    async def _adopted(self, index: int, command: UpdateCommand) -> _Ended:
+        """A command that an earlier process started: its record, or wait for its end."""
+        key = command_key(self.plugin.name, self.step.name, self.attempt.number, index)
+        self.runner.evidence.read()
+        if key in self.runner.evidence.refused:
+            return _Ended(127, StepError(f"{command.cmd[0]!r} could not be started"), Usage())
+        return await self._supervised(self.runner.evidence.attach(key), command)
+
+    async def _supervised(self, process: Command, command: UpdateCommand) -> _Ended:
+        errors = PatternMatcher(command.error_patterns)
+        successes = PatternMatcher(command.success_patterns)
+
+        def on_text(text: str) -> None:
+            errors.feed(text)
+            successes.feed(text)
+            self._show(text)
+
+        follower = Follower(process.spool, self.log, on_text)
+        try:
+            end = await supervise(process, follower, self._supervision(command))
+        except (TimedOutError, InterruptedStepError) as error:
+            return _Ended(None, error, Usage())
+        errors.finish()
+        successes.finish()
+        self._account(end)
+        return _Ended(end.code, self._judge(command, end.code, errors.found, successes.found), end.usage)
+
+    def _supervision(self, command: UpdateCommand) -> Supervision:
+        deadline = self.deadline
+        if command.timeout_seconds is not None:
+            own = asyncio.get_running_loop().time() + command.timeout_seconds
+            deadline = own if deadline is None else min(own, deadline)
+        return Supervision(
+            interrupts=self.runner.interrupts,
+            deadline=deadline,
+            uninterruptible=self.step.uninterruptible,
+            signal_as_root=self.runner.privileges.signal,
+            on_silence=self._silence,
+            may_continue=self.runner.may_continue,
+        )
+
+    def _account(self, end: Exit) -> None:
+        self.exit_code = end.code
+        self.usage = Usage(
+            cpu_seconds=self.usage.cpu_seconds + end.usage.cpu_seconds,
+            max_rss_bytes=max(self.usage.max_rss_bytes, end.usage.max_rss_bytes),
+            read_bytes=self.usage.read_bytes + end.usage.read_bytes,
+            written_bytes=self.usage.written_bytes + end.usage.written_bytes,
+        )
+
+    def _judge(
+        self, command: UpdateCommand, code: int, error_line: str | None, success_line: str | None
+    ) -> StepError | None:
+        """Precedence: error pattern, exit code, success pattern (system.md section 2)."""
+        program = command.cmd[0]
+        if error_line is not None:
+            return StepError(f"{program} reported: {clean_line(error_line, 200, self.runner.secrets)}")
+        if code == 0 or code in command.ignore_exit_codes or success_line is not None:
+            return None
+        if command.sudo or self.step.sudo:
+            refused = self.runner.privileges.refusal(code, self.tail.text())
+            if refused is not None:
+                return refused
+        how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
+        return StepError(f"{program} {how}")
+
+    async def _function(self) -> None:
+        assert self.step.execute_fn is not None  # noqa: S101 - guaranteed by UpdateStep
+        consumer = asyncio.ensure_future(self._consume())
+        interrupted = self.runner.interrupts.reached(Urgency.FINISH)
+        try:
+            limit = None if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
+            await asyncio.wait([consumer, interrupted], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if consumer.done():
+                consumer.result()
+                return
+            consumer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await consumer
+            if interrupted.done():
+                raise InterruptedStepError("it was ended because the run was interrupted")
+            raise TimedOutError(f"it took longer than {self.step.timeout_seconds} s and was ended")
+        finally:
+            interrupted.cancel()
+            consumer.cancel()
+
+    async def _consume(self) -> None:
+        """Run the function of a plugin. Its errors are the step's errors: this is the border."""
+        assert self.step.execute_fn is not None  # noqa: S101 - guaranteed by UpdateStep
+        try:
+            async for event in self.step.execute_fn():
+                self._forward(event)
+                while not self.runner.may_continue():  # noqa: ASYNC110 - the reader sets no event
+                    await asyncio.sleep(0.01)
+        except (StepError, UpToDate, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self.log.write(clean(traceback.format_exc(), self.runner.secrets).encode())
+            raise StepError(f"{type(error).__name__}: {error}") from error
+
+    def _forward(self, event: StreamEvent) -> None:
+        if isinstance(event, CompletionEvent):
+            if not event.success:
+                raise StepError(event.error_message or "it reported a failure")
+            return
+        if isinstance(event, OutputEvent):
+            self._text(event.line + "\n")
+            return
+        event.plugin_name = self.plugin.name
+        if isinstance(event, ProgressEvent | WarningEvent):
+            event.step_name = self.step.name
+            event.message = clean_line(event.message, secrets=self.runner.secrets)
+        self.runner.emit(event)
+
+    def _text(self, text: str) -> None:
+        """Output of a function: cleaned, logged and shown."""
+        if text:
+            cleaned = clean(text, self.runner.secrets)
+            self.log.write(cleaned.encode())
+            self._show(cleaned)
+
+    def _show(self, text: str) -> None:
+        """Hand on cleaned text: the log has it already."""
+        self.tail.add(text)
+        if self.plugin.third_party:
+            text = self._interpreted(text)
+        if text:
+            self.runner.emit(
+                OutputEvent(
+                    plugin_name=self.plugin.name, step_name=self.step.name, line=text.removesuffix("\n")
+                )
+            )
+
+    def _interpreted(self, text: str) -> str:
+        """Lines that a plugin's protocol gives a meaning become events; the rest stays text."""
+        plain: list[str] = []
+        for line in text.splitlines():
+            event = self.plugin.interpret_output(self.step.name, line)
+            if event is None:
+                plain.append(line)
+            else:
+                event.plugin_name = self.plugin.name
+                if isinstance(event, OutputEvent):
+                    plain.append(event.line)
+                else:
+                    self._forward(event)
+        return "\n".join(plain)
+
+    def _silence(self, seconds: float) -> None:
+        self.runner.emit(
+            WarningEvent(
+                plugin_name=self.plugin.name,
+                step_name=self.step.name,
+                code="no-output",
+                message=f"no output for {seconds / 60:.0f} min; it may be waiting for an answer",
+            )
+        )
+
+    async def _changes(self) -> tuple[Change, ...]:
+        """What the plugin's parser makes of the output. A parser that fails costs the list, not the step."""
+        if self.log.empty:
+            return tuple(self.reported)
+        output = self.tail.text()
+        with contextlib.suppress(OSError):
+            if self.log.path.stat().st_size > len(output):
+                with self.log.path.open("rb") as file:
+                    output = file.read(PARSED_LOG_BYTES).decode("utf-8", "replace")
+        try:
+            found = self.plugin.parse_changes(self.step.name, output)
+        except Exception as error:  # noqa: BLE001 - a plugin's bug costs the list of changes and nothing else
+            self._warn("bad-parser", f"its output could not be read: {type(error).__name__}: {error}")
+            found = []
+        return tuple(replace(change, item=clean_line(change.item)) for change in (*self.reported, *found))
+
+    def _warn(self, code: str, message: str) -> None:
+        self.runner.emit(
+            WarningEvent(
+                plugin_name=self.plugin.name, step_name=self.step.name, code=code, message=clean_line(message)
+            )
+        )
+
+
+def _joined(failures: Sequence[StepError]) -> StepError:
+    error = StepError(f"{len(failures)} commands failed: " + "; ".join(item.message for item in failures))
+    error.code = failures[-1].code
+    return error
+
+
+def plain_facts(facts: Mapping[str, object]) -> Facts:
+    """The facts as JSON keeps them: a path becomes its text. Raises StepError naming the fact."""
+    plain: Facts = {}
+    for name, value in facts.items():
+        try:
+            plain[name] = json.loads(json.dumps(value, default=os.fspath))
+        except (TypeError, ValueError) as error:
+            raise StepError(f"the fact {name!r} cannot be kept: {error}") from None
+    return plain

@@ -1,0 +1,98 @@
+"""Whether a tool is on this machine. Reads the environment, PATH and files; starts nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from update_all.core.errors import InvalidDefinitionError
+from update_all.core.models import Detection
+from update_all.plugins.definition import Detect
+
+OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
+"""Where os-release(5) puts it, the first that exists counts."""
+
+_VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)(?::-([^}]*))?\}")
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """Fill `${NAME}` and `${NAME:-default}` (names in capitals), then a leading `~/`.
+
+    Braces of a value are doubled: what comes from the environment is never a template (core.facts).
+    Raises InvalidDefinitionError for a variable that is not set and has no default.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = environ.get(name) or default
+        if found is None:
+            raise InvalidDefinitionError(f"{text!r} needs the environment variable {name}, which is not set")
+        return found.replace("{", "{{").replace("}", "}}")
+
+    filled = _VARIABLE.sub(value, text)
+    if filled == "~" or filled.startswith("~/"):
+        return environ.get("HOME", str(Path.home())) + filled[1:]
+    return filled
+
+
+def expand_path(text: str, environ: Mapping[str, str]) -> Path:
+    """A path of a definition, as `expand` fills it."""
+    return Path(expand(text, environ).replace("{{", "{").replace("}}", "}"))
+
+
+def os_ids(text: str) -> frozenset[str]:
+    """ID and ID_LIKE of an os-release(5) file, in lower case."""
+    found: set[str] = set()
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() in ("ID", "ID_LIKE"):
+            found.update(value.strip().strip("\"'").lower().split())
+    return frozenset(found)
+
+
+def detect(conditions: Detect, environ: Mapping[str, str]) -> Detection:
+    """Whether all conditions hold, with the first that does not in words, or the place of the tool."""
+    place = ""
+    if conditions.os_release:
+        here = _os_ids_here()
+        if not here.intersection(map(str.lower, conditions.os_release)):
+            return Detection(False, f"this system is not {' or '.join(conditions.os_release)}")
+        place = " ".join(sorted(here))
+    if conditions.command is not None:
+        found = _program(conditions.command, environ)
+        if found is None:
+            return Detection(False, f"{conditions.command} is not on PATH")
+        place = found
+    if conditions.paths:
+        first = next((path for path in conditions.paths if _exists(path, environ)), None)
+        if first is None:
+            return Detection(False, f"there is no {' or '.join(conditions.paths)}")
+        place = place or str(expand_path(first, environ))
+    return Detection(True, place)
+
+
+def _program(command: str, environ: Mapping[str, str]) -> str | None:
+    try:
+        path = str(expand_path(command, environ)) if "/" in command else command
+    except InvalidDefinitionError:
+        return None
+    return shutil.which(path, path=environ.get("PATH", os.defpath))
+
+
+def _exists(path: str, environ: Mapping[str, str]) -> bool:
+    try:
+        return expand_path(path, environ).exists()
+    except (InvalidDefinitionError, OSError):
+        return False
+
+
+def _os_ids_here() -> frozenset[str]:
+    for path in OS_RELEASE:
+        try:
+            return os_ids(path.read_text("utf-8", "replace"))
+        except OSError:
+            continue
+    return frozenset()
