@@ -240,6 +240,13 @@ def scribble(path: Path) -> None:
     path.write_bytes(data)
 
 
+def scribble_behind_the_schema(path: Path) -> None:
+    """Damage that opening does not find, only reading or writing."""
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+
+
 def garbage(path: Path) -> None:
     path.write_bytes(b"this is no database\n" * 1000)
 
@@ -252,7 +259,7 @@ def foreign(path: Path) -> None:
     path.chmod(0o600)
 
 
-@pytest.mark.parametrize("damage", [truncate, scribble, garbage, foreign])
+@pytest.mark.parametrize("damage", [truncate, scribble, scribble_behind_the_schema, garbage, foreign])
 def test_a_damaged_database_is_set_aside_with_a_warning(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -274,6 +281,21 @@ def test_a_damaged_database_is_set_aside_with_a_warning(
     assert aside.read_bytes() == content
     with History(path) as history:
         assert history.warnings == ()
+
+
+def test_two_that_begin_at_once_share_one_database(tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    with sqlite3.connect(path) as nearly:
+        nearly.execute("PRAGMA journal_mode = WAL")
+    nearly.close()
+    path.chmod(0o600)
+    assert path.stat().st_size > 0
+    with History(path, read_only=True) as reader:
+        assert reader.runs() == []
+    with History(path) as first, History(path) as second:
+        first.record_run_start("r", START)
+        assert [run.id for run in second.runs()] == ["r"]
+        assert first.warnings == second.warnings == ()
 
 
 def test_only_a_few_damaged_databases_are_kept(tmp_path: Path) -> None:

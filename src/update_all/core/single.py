@@ -35,7 +35,7 @@ async def stream_plugin(
     anything runs.
     """
     from update_all.core.interrupts import Interrupts
-    from update_all.core.privilege import detect_privileges
+    from update_all.core.rights import Rights
 
     plan = plan_plugin(plugin, steps)
     queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
@@ -52,7 +52,7 @@ async def stream_plugin(
                 await session.run(
                     [plan],
                     {plan.name: recovery},
-                    privileges=detect_privileges(),
+                    privileges=Rights.find(),
                     settings=RunSettings(),
                     sink=queue.put_nowait,
                     may_continue=lambda: queue.qsize() < MOST_UNREAD,

@@ -115,6 +115,10 @@ class StateStore:
             return Loaded(state, tuple(warnings), lost)
         return Loaded(None, tuple(warnings), lost)
 
+    def peek(self, plugin: str) -> PluginState:
+        """Read a state without setting anything aside. Raises StateError, ValueError when it is damaged."""
+        return self._read(self.path(plugin), plugin)
+
     def _read(self, path: Path, plugin: str) -> PluginState:
         data = paths.read_secure(path)
         try:

@@ -13,18 +13,7 @@ BLOCK = 512
 _ZERO = bytes(BLOCK)
 _KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"1": Kind.HARDLINK, b"2": Kind.SYMLINK, b"5": Kind.DIRECTORY}
 _MAX_EXTENSION = 1 * MIB
-_IGNORED_PAX = (
-    "comment",
-    "atime",
-    "ctime",
-    "uid",
-    "gid",
-    "uname",
-    "gname",
-    "charset",
-    "SCHILY.",
-    "LIBARCHIVE.",
-)
+_IGNORED_PAX = frozenset({"comment", "atime", "ctime", "uid", "gid", "uname", "gname", "charset"})
 
 
 @dataclass(slots=True)
@@ -142,7 +131,7 @@ def _apply_pax(extension: _Extension, data: bytes) -> None:
                 extension.size = _decimal(key, value)
             case "mtime":
                 extension.mtime = _decimal(key, value.partition(b".")[0].removeprefix(b"-"))
-            case _ if key.startswith(_IGNORED_PAX):
+            case _ if key in _IGNORED_PAX or ("." in key and not key.startswith("GNU.")):
                 continue
             case "hdrcharset" if value in {b"ISO-IR 10646 2000 UTF-8", b"BINARY"}:
                 continue

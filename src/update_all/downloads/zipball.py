@@ -174,7 +174,7 @@ def _require_local(file: BinaryIO, entry: _Entry) -> int:
     later = bool(flags & _DESCRIPTOR) and values == (0, 0, 0)
     if not same or not (later or values == (entry.crc, entry.packed, entry.size)):
         raise ArchiveError(f"{entry.raw_name!r}: the header before the data differs from the directory")
-    return name_at + name_length + extra_length
+    return name_at + len(name) + int(extra_length)
 
 
 def _descriptor_length(file: BinaryIO, data_start: int, entry: _Entry) -> int:

@@ -96,8 +96,8 @@ def scalar(value: JsonValue) -> str | None:
     return json.dumps(value)
 
 
-def read_records(parser: Parser, text: str) -> list[Record]:
-    """The records in the output of a tool.
+def read_records(parser: Parser, text: str, aside: str = "") -> list[Record]:
+    """The records in the output of a tool; in `aside` (its stderr) only `nothing-patterns` are looked for.
 
     Raises NoAnswerError: no JSON where JSON is expected, a row with too few columns, a line that is neither
     a record nor ignored (where `ignore-patterns` says what may be there), or no record and no line that says
@@ -106,12 +106,13 @@ def read_records(parser: Parser, text: str) -> list[Record]:
     if parser.json is not None:
         return _capped(_json_records(parser, text))
     lines = _ESCAPES.sub("", text).splitlines()[parser.skip_lines :]
+    said = [*lines, *aside.splitlines()] or [""]
     if sum(len(line) ** 2 for line in lines if len(line) <= MAX_LINE_CHARS) > MAX_EFFORT:
         raise NoAnswerError("its output is too long to be searched")
     nothing = _compiled(parser.nothing_patterns)
     rest = [line for line in lines if line.strip() and not _found(nothing, line)]
     records = _capped(_columns(parser, rest) if parser.columns is not None else _matches(parser, rest))
-    if not records and nothing and not any(_found(nothing, line) for line in lines or [""]):
+    if not records and nothing and not any(_found(nothing, line) for line in said):
         raise NoAnswerError("its output does not say that there is nothing to update")
     return records
 
@@ -224,7 +225,7 @@ def read_answer(query: Query, code: int, stdout: str, stderr: str) -> list[Recor
     if code not in query.ok_codes:
         raise NoAnswerError(f"{program} ended with {code}: {_last(stderr) or _last(stdout) or 'no output'}")
     try:
-        return read_records(query, stdout)
+        return read_records(query, stdout, stderr)
     except NoAnswerError as problem:
         raise NoAnswerError(f"{program}: {problem}") from None
 

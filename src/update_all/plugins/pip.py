@@ -159,13 +159,13 @@ class PipPlugin(BasePlugin):
         if not listed.ok:
             raise StepError(f"pip list --outdated ended with {listed.code}")
         changes = parse_outdated(listed.stdout)
-        if not changes and not any(await asyncio.gather(*(self._newest(name) for name in present[:_PROBES]))):
-            raise StepError("the package index does not answer")
         for name in lost:
             version = await self._newest(name)
             if version is None:
                 raise StepError(f"an interrupted pip lost {name}, and the index does not know it")
             changes.append(Change(name, None, version))
+        if not changes and not any(await asyncio.gather(*map(self._newest, present[:_PROBES]))):
+            raise StepError("the package index does not answer")
         return changes
 
     async def _newest(self, name: str) -> str | None:

@@ -19,6 +19,7 @@ from update_all.api import (
     CheckResult,
     CheckStatus,
     JsonValue,
+    QueryOutput,
     StepError,
     UpdateCommand,
     UpdateStep,
@@ -189,44 +190,34 @@ class PipxPlugin(BasePlugin):
     async def _outdated(self, environment: Environment) -> Sequence[Change] | None:
         """What an upgrade of the environment would bring; None when its index does not answer."""
         arguments = ("list", "--outdated", "--format=json", *environment.index_options)
-        listed = await self._pip(environment, *arguments)
-        if listed is None:
-            return None
         try:
-            outdated = parse_outdated(listed)
+            listed = await self._pip(environment, *arguments)
+            outdated = parse_outdated(listed.stdout)
+            changes = [
+                Change(environment.packages[change.item], change.old, change.new)
+                for change in outdated
+                if change.item in environment.packages
+            ]
+            lost = environment.folder is not None and environment.name not in environment.installed
+            if lost or not (changes or environment.uv):
+                newest = await self._newest(environment)
+                if newest is None:
+                    return None
+                changes += [Change(environment.name, None, newest)] if lost else []
         except StepError:
             return None
-        changes = [
-            Change(environment.packages[change.item], change.old, change.new)
-            for change in outdated
-            if change.item in environment.packages
-        ]
-        lost = environment.folder is not None and environment.name not in environment.installed
-        if lost or not (changes or environment.uv):
-            newest = await self._newest(environment)
-            if newest is None:
-                return None
-            if lost:
-                changes.append(Change(environment.name, None, newest))
         return changes
 
     async def _newest(self, environment: Environment) -> str | None:
         """The newest version of the main package: also the proof that the index answers."""
-        options = environment.index_options
-        if environment.uv:
-            planned = await self._pip(environment, "install", "--dry-run", *options, environment.package)
-            match = re.search(rf"^ \+ {re.escape(environment.package)}==(\S+)", planned or "", re.MULTILINE)
-            return match[1] if match else None
-        return parse_index_versions(
-            await self._pip(environment, "index", "versions", *options, environment.package) or ""
-        )
+        package, options = environment.package, environment.index_options
+        if not environment.uv:
+            answer = await self._pip(environment, "index", "versions", *options, package)
+            return parse_index_versions(answer.stdout) if answer.ok else None
+        # uv plans on stderr; pipx then fails, for it misses the package in the environment.
+        answer = await self._pip(environment, "install", "--dry-run", *options, package)
+        match = re.search(rf"^ \+ {re.escape(package)}==(\S+)", answer.stderr, re.MULTILINE)
+        return match[1] if match else None
 
-    async def _pip(self, environment: Environment, *arguments: str) -> str | None:
-        try:
-            answer = await self.query(["pipx", "runpip", environment.name, *arguments], env=QUICK_INDEX)
-        except StepError:
-            return None
-        if not answer.ok:
-            return None
-        # uv tells of its plan on stderr.
-        return answer.stderr if environment.uv and "--dry-run" in arguments else answer.stdout
+    async def _pip(self, environment: Environment, *arguments: str) -> QueryOutput:
+        return await self.query(["pipx", "runpip", environment.name, *arguments], env=QUICK_INDEX)

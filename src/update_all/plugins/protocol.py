@@ -28,6 +28,10 @@ class ProtocolError(StepError):
     code = "bad-answer"
 
 
+class UnknownProtocolError(ProtocolError):
+    """An executable that refuses the question and says nothing that begins an answer."""
+
+
 class Exchange(StrEnum):
     """What an executable is asked."""
 
@@ -172,7 +176,7 @@ class Answer:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._begun = False
+        self.begun = False
         self._bytes = 0
         self._seen: set[type[Message]] = set()
         self.end: End | None = None
@@ -201,6 +205,8 @@ class Answer:
 
         Raises ProtocolError when it ended before its last message, or with another code than 0.
         """
+        if not self.begun and code != 0:
+            raise UnknownProtocolError(f"it does not know the question, and ended with {code}")
         if self.end is None:
             raise ProtocolError(f"it ended with {code} before its answer was complete")
         if code != 0 and self.end.status != "failed":
@@ -209,15 +215,18 @@ class Answer:
 
     def _accept(self, message: Message) -> None:
         kind = type(message)
+        if isinstance(message, Hello) and self._exchange is Exchange.RUN:
+            # A step that is tried again goes on in the same stream of lines.
+            self.end, self.begun = None, False
         if self.end is not None:
             raise ProtocolError(f"a message after the end: {_name(kind)}")
         if isinstance(message, Hello):
-            if self._begun:
+            if self.begun:
                 raise ProtocolError("a second hello")
             if message.protocol != PROTOCOL:
                 raise ProtocolError(f"it speaks protocol {message.protocol}, and {PROTOCOL} is known here")
-            self._begun = True
-        elif not self._begun:
+            self.begun = True
+        elif not self.begun:
             raise ProtocolError(f"{_name(kind)} before hello")
         elif isinstance(message, End):
             self._finish(message)

@@ -54,7 +54,7 @@ class SearchPaths:
         more: tuple[Path, ...] = (),
         trusted: frozenset[str] = frozenset(),
     ) -> SearchPaths:
-        """The XDG directories and /etc; `more` are further directories of the user, stronger than the first."""
+        """The XDG directories and /etc; `more` are further directories of the user, which come first."""
         places = directories(environ)
         return cls(
             user=(*more, places.config / "plugins.d"),
@@ -168,7 +168,7 @@ def read_definition_text(path: Path, origin: Origin) -> tuple[str, Stamp]:
     """
     try:
         # Without O_NONBLOCK a FIFO would block the open for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             reason = "" if origin is Origin.BUILT_IN else distrust(status, origin, os.geteuid())
             if reason or not stat.S_ISREG(status.st_mode):

@@ -19,7 +19,7 @@ FEWEST_LINES = 6
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-ERASE_BELOW = "\x1b[J"
+ERASE_LINE, ERASE_BELOW = "\x1b[2K", "\x1b[J"
 
 
 def line_cap(height: int) -> int:
@@ -139,27 +139,32 @@ def _painted(line: str, state: State, style: Style) -> str:
 def _total_line(view: RunView, width: int, now: float, style: Style) -> str:
     marks = style.marks
     steps = list(view.steps)
-    done = sum(step.state.ended for step in steps)
+    done = sum(step.state in {State.DONE, State.SKIPPED} for step in steps)
     elapsed = view.elapsed(now)
     parts = [f"{done}/{len(steps)} steps"]
     for state in (State.RUNNING, State.WAITING, State.FAILED):
         if count := len(view.rows(state)):
             parts.append(f"{rows.mark(state, marks)} {count}")
     parts.append(duration(elapsed))
-    if left := _left(view, elapsed, style):
+    wide = width >= 60
+    if left := _left(view, elapsed, style if wide else None):
         parts.append(left)
-    if width >= 60:
+    if wide:
         parts[0] = f"{bar(done / len(steps) if steps else 0.0, 8, marks)} {parts[0]}"
-    return cut(f" {marks.between} ".join(parts), width, marks.ellipsis)
+    between = f" {marks.between} "
+    while len(parts) > 1 and display_width(between.join(parts)) > width:
+        parts.pop()
+    return cut(between.join(parts), width, marks.ellipsis)
 
 
-def _left(view: RunView, elapsed: float, style: Style) -> str:
+def _left(view: RunView, elapsed: float, style: Style | None) -> str:
+    """The time left, with its spread where there is a style to show it in."""
     low, high = view.expected_low, view.expected_high
     if low is None or high is None or elapsed >= high:
         return ""
     left = max((low + high) / 2 - elapsed, (high - elapsed) / 2)
     spread = min((high - low) / 2, left)
-    sure = f" ({style.marks.plus_minus}{duration(spread)})" if spread >= 1 else ""
+    sure = f" ({style.marks.plus_minus}{duration(spread)})" if style is not None and spread >= 1 else ""
     return f"about {duration(left)} left{sure}"
 
 
@@ -179,6 +184,7 @@ class LivePrinter:
         self._size: Size | None = None
         self._last_frame = float("-inf")
         self._cursor_hidden = False
+        self._closed = False
 
     def handle(self, event: StreamEvent) -> None:
         self.view.apply(event)
@@ -189,8 +195,8 @@ class LivePrinter:
 
     def tick(self, now: float) -> None:
         started = self.view.started
-        early = started is None or now - started < QUIET_START_SECONDS
-        if early or now - self._last_frame < FRAME_SECONDS or self._sink.lost:
+        early = started is None or 0 <= now - started < QUIET_START_SECONDS
+        if early or 0 <= now - self._last_frame < FRAME_SECONDS or self._closed:
             return
         size = self._sink.size()
         lines = render(self.view, size.width, size.height, now, self._style)
@@ -201,6 +207,7 @@ class LivePrinter:
 
     def close(self) -> None:
         """Erase the rows, write the finished plugins that are not yet written, show the cursor again."""
+        self._closed = True
         if self._drawn or self._above:
             self._draw([], self._sink.size())
         if self._cursor_hidden:
@@ -208,11 +215,16 @@ class LivePrinter:
             self._cursor_hidden = False
 
     def _draw(self, lines: list[str], size: Size) -> None:
-        above = [self._line_above(each, size.width) + "\n" for each in self._above]
-        frame = [BEGIN_FRAME, self._to_top(size), *above]
+        """Write one frame. Rows are overwritten, not erased first: an erased screen may become history."""
+        above = [self._line_above(each, size.width) for each in self._above]
+        frame = [BEGIN_FRAME, self._to_top(size), *(f"{ERASE_LINE}{line}\n" for line in above)]
         if lines:
-            frame += ["" if self._cursor_hidden else HIDE_CURSOR, WRAP_OFF, "\n".join(lines), WRAP_ON]
+            frame += ["" if self._cursor_hidden else HIDE_CURSOR, WRAP_OFF]
+            frame += [f"{ERASE_LINE}{line}\n" for line in lines[:-1]]
+            frame += [ERASE_BELOW, lines[-1], WRAP_ON]
             self._cursor_hidden = True
+        else:
+            frame.append(ERASE_BELOW)
         frame.append(END_FRAME)
         self._sink.write("".join(frame))
         self._drawn, self._size = lines, size
@@ -229,7 +241,7 @@ class LivePrinter:
             return ""
         count = sum(max(1, -(-visible_width(line) // size.width)) for line in self._drawn)
         up = min(count, size.height) - 1
-        return "\r" + (f"\x1b[{up}A" if up else "") + ERASE_BELOW
+        return "\r" + (f"\x1b[{up}A" if up else "")
 
 
 def visible_width(line: str) -> int:

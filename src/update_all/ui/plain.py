@@ -53,9 +53,7 @@ class PlainPrinter:
             case StepEndEvent():
                 self._end(event)
             case CompletionEvent():
-                row = self.view.plugins[event.plugin_name]
-                if row.state is not State.FAILED or not any(failure.step for failure in row.failures):
-                    self._line(f"{row.name}: {rows.outcome(row, self._style.marks)}", row.state)
+                self._completed(self.view.plugins[event.plugin_name])
             case WarningEvent():
                 text = rows.notice_text(self.view.warnings[-1])
                 self._line(f"{self._style.marks.warning} {text}")
@@ -116,6 +114,12 @@ class PlainPrinter:
             text = f"{verb}: {step.reason}" if step.reason else verb
         self._line(f"{row.name} {step.name} {text}", step.state)
 
+    def _completed(self, row: PluginRow) -> None:
+        """Say how a plugin ended, unless its steps have said so already."""
+        said = row.state in {State.FAILED, State.SKIPPED, State.BLOCKED} and not row.interrupted
+        if not said or not any(step.state.ended for step in row.steps.values()) or _failed_itself(row):
+            self._line(f"{row.name}: {rows.outcome(row, self._style.marks)}", row.state)
+
     def _still(self, row: PluginRow, step: StepRow) -> str:
         text = f"{row.name} {step.name} for {duration(self._now - (step.started or self._now))}"
         quiet = self._now - (step.last_output or self._now)
@@ -142,3 +146,7 @@ class PlainPrinter:
         if state is not None:
             shown = f"{self._style.paint(rows.mark(state, self._style.marks), rows.COLOURS[state])} {shown}"
         self._sink.write(f"{self._style.paint(elapsed, 'dim')}  {shown}\n")
+
+
+def _failed_itself(row: PluginRow) -> bool:
+    return any(not failure.step for failure in row.failures)

@@ -41,8 +41,8 @@ def summary(
         _labelled(advice, width, style),
         _skipped(view, width, style),
         _warnings(view, width, style),
+        _next(view),
         *(_failure(failure, width, style) for failure in view.failures),
-        _next(view, style),
     ]
     lines: list[str] = []
     for block in filter(None, blocks):
@@ -199,16 +199,16 @@ def _failure(failure: Failure, width: int, style: Style) -> list[str]:
     )
     lines += wrap(f"{changed}.", width, "  ")
     if failure.code:
-        lines.append(f"  Why     update-all explain {failure.code}")
+        lines.append(f"  Why     update-all explain {style.text(failure.code)}")
     if failure.log:
         lines.append(f"  Log     {style.text(failure.log)}")
-    lines.append(f"  Resume  update-all resume {failure.plugin}")
+    lines.append(f"  Resume  update-all resume {style.text(failure.plugin)}")
     return lines
 
 
-def _next(view: RunView, style: Style) -> list[str]:
-    """How to go on with what has not failed and not finished either."""
+def _next(view: RunView) -> list[str]:
+    """How to go on with what has neither failed nor finished."""
     unfinished = view.rows(State.BLOCKED, State.WAITING, State.RUNNING)
     if view.interrupted or (unfinished and not view.failures):
-        return [style.text("Go on with: update-all resume")]
+        return ["Go on with: update-all resume"]
     return []

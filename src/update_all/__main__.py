@@ -1,0 +1,7 @@
+"""`python -m update_all`."""
+
+import sys
+
+from update_all.cli.main import main
+
+sys.exit(main())

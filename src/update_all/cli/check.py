@@ -1,0 +1,86 @@
+"""Say what could be updated, changing nothing. Exit code 100 if anything could be."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from update_all.cli import envelope
+from update_all.cli.checking import Checked, check_all
+from update_all.cli.options import add_output, add_selection, chosen
+from update_all.cli.running import write_json
+from update_all.cli.workspace import Selection, Workspace
+from update_all.core.models import CheckStatus
+from update_all.ui.terminal import Sink, style_of
+from update_all.ui.text import Style, plural
+
+EXIT_UPDATES = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_selection(parser)
+    add_output(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    workspace = Workspace.open()
+    selection = workspace.select(chosen(options), options.exclude)
+    checked = asyncio.run(check_all(selection.plugins, lambda event: None))
+    if options.json:
+        write_json(document(selection, checked))
+    else:
+        style = style_of(sys.stdout, os.environ, options.color)
+        Sink(sys.stdout).write("\n".join(lines(selection, checked, style)) + "\n")
+    return exit_code(selection, checked)
+
+
+def exit_code(selection: Selection, checked: list[Checked]) -> int:
+    """100 updates, else 1 if something could not be known, else 0."""
+    if any(item.result.status is CheckStatus.UPDATES for item in checked):
+        return EXIT_UPDATES
+    unknown = any(
+        item.result.status is CheckStatus.CANNOT_KNOW and not item.result.runnable for item in checked
+    )
+    return 1 if unknown or selection.broken else 0
+
+
+def lines(selection: Selection, checked: list[Checked], style: Style) -> list[str]:
+    """One block a plugin: what could be updated, or why that is not known. Pure."""
+    found: list[str] = []
+    for item in checked:
+        name = style.text(item.plugin.name)
+        match item.result.status:
+            case CheckStatus.UP_TO_DATE:
+                found.append(f"{name}: up to date")
+            case CheckStatus.CANNOT_KNOW:
+                found.append(f"{name}: cannot know, because {style.text(item.result.reason)}")
+            case CheckStatus.UPDATES:
+                found.append(f"{name}: {plural(len(item.result.updates), 'update')}")
+                for change in item.result.updates:
+                    old, new = change.old or "not installed", change.new or "removed"
+                    flag = "  security" if change.security else ""
+                    found.append(style.text(f"  {change.item}  {old} → {new}{flag}"))
+    found += [f"{item.name}: broken: {style.text(item.reason)}" for item in selection.broken]
+    if not checked and not selection.broken:
+        found.append("No plugin has anything to look at on this machine: update-all plugins list")
+    return found
+
+
+def document(selection: Selection, checked: list[Checked]) -> envelope.Document:
+    """`update-all.check/1`."""
+    return {
+        "schema": "update-all.check/1",
+        "plugins": [
+            {
+                "name": item.plugin.name,
+                "status": item.result.status.value,
+                "reason": item.result.reason,
+                "updates": [envelope.change_to(change) for change in item.result.updates],
+            }
+            for item in checked
+        ],
+        "not_here": dict(selection.absent),
+        "broken": {item.name: item.reason for item in selection.broken},
+    }

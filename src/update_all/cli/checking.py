@@ -1,0 +1,71 @@
+"""Ask all plugins at once what could be updated."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from update_all.core.cleaning import clean_line
+from update_all.core.errors import StepError, UpdateAllError
+from update_all.core.models import CheckResult, CheckStatus
+from update_all.core.streaming import CheckEvent, StreamEvent
+from update_all.plugins.base import BasePlugin
+
+CHECK_SECONDS = 60.0
+CHECKS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A plugin with its answer, and the versions it has now where it can tell."""
+
+    plugin: BasePlugin
+    result: CheckResult
+    versions: Mapping[str, str] | None = None
+
+
+async def check_all(
+    plugins: Sequence[BasePlugin], sink: Callable[[StreamEvent], None], *, with_versions: bool = False
+) -> list[Checked]:
+    """The answers in the order of the plugins; each is told to `sink` as it comes."""
+    slots = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+    async def one(plugin: BasePlugin) -> Checked:
+        async with slots:
+            began = time.monotonic()
+            result = await check_one(plugin)
+            sink(
+                CheckEvent(
+                    plugin_name=plugin.name,
+                    status=result.status.value,
+                    updates=result.updates,
+                    reason=clean_line(result.reason),
+                    duration_seconds=time.monotonic() - began,
+                )
+            )
+            wanted = with_versions and result.status is not CheckStatus.UP_TO_DATE
+            return Checked(plugin, result, await _versions(plugin) if wanted else None)
+
+    return list(await asyncio.gather(*(one(plugin) for plugin in plugins)))
+
+
+async def check_one(plugin: BasePlugin) -> CheckResult:
+    """One answer; whatever goes wrong is "cannot know", never "up to date"."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await plugin.check()
+    except TimeoutError:
+        return CheckResult.cannot_know(f"no answer within {CHECK_SECONDS:g} s")
+    except UpdateAllError as error:
+        return CheckResult.cannot_know(error.message)
+    except Exception as error:  # noqa: BLE001 - a plugin of anybody; its bug is its answer
+        return CheckResult.cannot_know(f"its check failed: {type(error).__name__}: {error}")
+
+
+async def _versions(plugin: BasePlugin) -> Mapping[str, str] | None:
+    try:
+        return await plugin.installed_versions()
+    except (StepError, OSError, ValueError):
+        return None

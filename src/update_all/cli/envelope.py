@@ -1,0 +1,115 @@
+"""The JSON documents of `--json`: versioned, one object each (ux.md section 3.6). Pure."""
+
+from __future__ import annotations
+
+from update_all.cli.planned import Planned
+from update_all.cli.recording import Recorder
+from update_all.core.dry_run import describe_step
+from update_all.core.models import Change, JsonValue
+from update_all.core.streaming import CompletionEvent, StepEndEvent
+
+Document = dict[str, JsonValue]
+
+
+def change_to(change: Change) -> Document:
+    return {
+        "item": change.item,
+        "old": change.old,
+        "new": change.new,
+        "kind": change.kind.value,
+        "size_bytes": change.size_bytes,
+        "security": change.security,
+    }
+
+
+def left_out(planned: Planned) -> Document:
+    """The plugins that have nothing to do, or cannot."""
+    return {
+        "up_to_date": list(planned.up_to_date),
+        "cannot_know": dict(planned.unknown),
+        "not_here": dict(planned.absent),
+        "broken": {item.name: item.reason for item in planned.broken},
+    }
+
+
+def plan_document(planned: Planned) -> Document:
+    """`update-all.plan/1`."""
+    return {
+        "schema": "update-all.plan/1",
+        "plugins": [
+            {
+                "name": plan.name,
+                "updates": [change_to(change) for change in (plan.check.updates if plan.check else ())],
+                "depends_on": list(plan.plugin.dependencies),
+                "steps": [
+                    {
+                        "name": step.name,
+                        "description": step.description,
+                        "commands": list(describe_step(plan.plugin, step)) if step.commands else [],
+                        "depends_on": list(step.depends_on),
+                        "mutexes": list(step.mutexes),
+                        "sudo": step.needs_root,
+                        "phase": step.effective_phase.value,
+                        "idempotent": step.idempotent,
+                        "checked": step.check_fn is not None,
+                    }
+                    for step in plan.steps
+                ],
+            }
+            for plan in planned.plans
+        ],
+        **left_out(planned),
+    }
+
+
+def run_document(run_id: str, exit_code: int, record: Recorder, planned: Planned) -> Document:
+    """`update-all.run/1`."""
+    plugins: list[JsonValue] = []
+    failed: list[JsonValue] = []
+    for completion in record.completions:
+        name = completion.plugin_name
+        steps = [event for event in record.steps if event.plugin_name == name]
+        plugins.append(
+            {
+                "name": name,
+                "status": _status(completion),
+                "error": completion.error_message,
+                "steps": [_step_to(event) for event in steps],
+                "changes": [change_to(change) for change in completion.changes],
+            }
+        )
+        if not completion.success:
+            failed.append(f"update-all resume {name}")
+    return {
+        "schema": "update-all.run/1",
+        "run": run_id,
+        "status": {0: "success", 130: "interrupted"}.get(exit_code, "partial"),
+        "exit_code": exit_code,
+        "plugins": plugins,
+        **left_out(planned),
+        "warnings": [{"code": item.code, "message": item.message} for item in record.warnings],
+        "next": failed,
+    }
+
+
+def _status(completion: CompletionEvent) -> str:
+    if completion.up_to_date:
+        return "up-to-date"
+    if completion.success:
+        return "done"
+    return "interrupted" if completion.interrupted else "failed"
+
+
+def _step_to(event: StepEndEvent) -> Document:
+    status = "skipped" if event.skipped else "done" if event.success else "failed"
+    return {
+        "name": event.step_name,
+        "status": status,
+        "reason": event.reason,
+        "seconds": round(event.duration_seconds, 3),
+        "attempts": event.attempts,
+        "exit_code": event.exit_code,
+        "error": event.error_message,
+        "error_code": event.error_code,
+        "log": event.log or None,
+    }

@@ -1,0 +1,139 @@
+"""The command `update-all`: find the command's module, run it, turn errors into messages and exit codes.
+
+Start-up is a feature: a command's module, and whatever it needs, is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from update_all import __version__
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+COMMANDS: dict[str, str] = {
+    "run": "bring everything up to date (the default)",
+    "check": "say what could be updated, changing nothing",
+    "plan": "show the steps, their order, commands and locks",
+    "resume": "go on with what the last run left",
+    "status": "the last state of each plugin",
+    "history": "past runs",
+    "attach": "follow a run from another terminal",
+    "plugins": "list, show, enable, disable plugins",
+    "config": "show, set, edit the configuration",
+}
+
+EXIT_USAGE = 2
+EXIT_BUG = 3
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (system.md section 7)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"update-all {__version__}\n")
+        return 0
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the flush at exit must not complain about it.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed by the end of the process
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = next((word for word in arguments if not word.startswith("-")), None)
+    if arguments and arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0
+    if name in COMMANDS and arguments[0] == name:
+        arguments = arguments[1:]
+    elif arguments and not arguments[0].startswith("-") and _looks_wrong(arguments[0]):
+        return _unknown_command(arguments[0])
+    else:
+        name = "run"
+    assert name is not None  # noqa: S101 - one of COMMANDS by now
+    return _run_command(name, arguments)
+
+
+def _looks_wrong(word: str) -> bool:
+    """`update-all run apt` may be typed `update-all apt`; anything near a command's name may not."""
+    import difflib
+
+    return bool(difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.75))
+
+
+def _unknown_command(word: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.75)[0]
+    sys.stderr.write(
+        f"update-all: there is no command {word!r}\n"
+        f"  did you mean: update-all {near}\n"
+        f"  a plugin of that name: update-all run {word}\n"
+    )
+    return EXIT_USAGE
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: update-all [COMMAND] [OPTIONS] [PLUGIN…]",
+            "",
+            "One command that brings everything on this machine up to date.",
+            "",
+            *lines,
+            "",
+            "update-all COMMAND --help tells more. Without a command: update-all run.",
+            "",
+        ]
+    )
+
+
+def _run_command(name: str, arguments: list[str]) -> int:
+    import argparse
+    from importlib import import_module
+
+    module = import_module(f"update_all.cli.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"update-all {name}", description=module.__doc__, allow_abbrev=False
+    )
+    module.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return _guarded(module.run, options)
+
+
+def _guarded(command: object, options: argparse.Namespace) -> int:
+    from update_all.core.errors import UpdateAllError
+
+    assert callable(command)  # noqa: S101 - each command module defines run()
+    try:
+        return int(command(options))
+    except UpdateAllError as error:
+        _tell(error)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001 - the process boundary: a bug becomes a report file and exit 3
+        from update_all.cli.bug_report import write_bug_report
+
+        return write_bug_report(sys.exc_info()[1])
+
+
+def _tell(error: object) -> None:
+    from update_all.core.cleaning import clean
+    from update_all.core.errors import UpdateAllError
+
+    assert isinstance(error, UpdateAllError)  # noqa: S101 - the only caller
+    sys.stderr.write(f"update-all: {clean(error.message)} [{error.code}]\n")
+    if error.hint:
+        sys.stderr.write(f"  {clean(error.hint)}\n")

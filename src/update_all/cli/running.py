@@ -1,0 +1,217 @@
+"""What `run` and `resume` share: the printer, signals, history and the summary around one run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from update_all.cli.recording import Recorder
+from update_all.cli.workspace import Workspace
+from update_all.core.errors import NeedsInputError, StateError
+from update_all.core.interrupts import Interrupts, Urgency
+from update_all.core.models import Phase
+from update_all.core.orchestration import RunResult, RunSettings
+from update_all.core.planning import PluginPlan, build_graph
+from update_all.core.privilege import Ticket
+from update_all.core.recovery import PluginRecovery
+from update_all.core.rights import Rights
+from update_all.core.session import Session
+from update_all.core.streaming import StreamEvent, WarningEvent
+from update_all.ui.printers import Printer, make_printer
+from update_all.ui.summary import summary
+from update_all.ui.terminal import Sink, is_terminal, style_of
+from update_all.ui.view import RunView
+
+ROOT_LOCK = Path("/run/lock/update-all-root.lock")
+TICK_SECONDS = 0.1
+
+LADDER = {
+    Urgency.FINISH: "Interrupted: nothing new starts; package transactions finish, the rest is being ended."
+    " Ctrl-C again ends more.",
+    Urgency.STOP: "Interrupted again: transactions are asked to stop. Ctrl-C again kills what may be killed.",
+    Urgency.KILL: "Killing what is left; a package transaction that still runs is left to finish by itself.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command wants its run shown and carried out."""
+
+    jobs: int
+    fail_fast: bool = False
+    last_phase: Phase = Phase.EXECUTE
+    progress: str = "auto"
+    color: str = "auto"
+    as_json: bool = False
+    no_input: bool = False
+
+
+def past_durations(workspace: Workspace) -> Mapping[tuple[str, str], Sequence[float]]:
+    """Durations of steps in past runs, newest first; nothing where there is no history."""
+    if not workspace.directories.history.exists():
+        return {}
+    try:
+        with workspace.history(read_only=True) as history:
+            return history.durations()
+    except StateError:
+        return {}
+
+
+def usual_seconds(durations: Mapping[tuple[str, str], Sequence[float]]) -> dict[tuple[str, str], float]:
+    """The median of each step."""
+    return {key: median(values) for key, values in durations.items() if values}
+
+
+async def carry_out(
+    workspace: Workspace,
+    session: Session,
+    plans: Sequence[PluginPlan],
+    recoveries: Mapping[str, PluginRecovery],
+    manner: Manner,
+    *,
+    resumed: bool = False,
+    before: Sequence[StreamEvent] = (),
+) -> tuple[RunResult, RunView, Recorder]:
+    """Run the plans with a printer, the Ctrl-C ladder, privileges and the history around them."""
+    durations = past_durations(workspace)
+    settings = _settings(workspace, plans, recoveries, manner, durations, resumed)
+    view, recorder, interrupts = RunView(), Recorder(), Interrupts()
+    stream = sys.stdout if not manner.as_json or manner.progress == "jsonl" else sys.stderr
+    printer = make_printer("none" if manner.as_json else manner.progress, stream, color=manner.color)
+
+    def sink(event: StreamEvent) -> None:
+        view.apply(event)
+        recorder.handle(event)
+        printer.handle(event)
+
+    for event in before:
+        sink(event)
+    async with _privileges(plans, recoveries, manner) as rights:
+        with contextlib.closing(printer), _signals(interrupts, sink):
+            ticker = asyncio.ensure_future(_tick(printer))
+            try:
+                result = await session.run(
+                    plans,
+                    recoveries,
+                    privileges=rights,
+                    settings=settings,
+                    sink=sink,
+                    interrupts=interrupts,
+                )
+            finally:
+                ticker.cancel()
+    for warning in recorder.write(workspace):
+        view.apply(WarningEvent(message=warning, code="history"))
+    return result, view, recorder
+
+
+def _settings(
+    workspace: Workspace,
+    plans: Sequence[PluginPlan],
+    recoveries: Mapping[str, PluginRecovery],
+    manner: Manner,
+    durations: Mapping[tuple[str, str], Sequence[float]],
+    resumed: bool,
+) -> RunSettings:
+    from update_all.core.forecast import expected_range, plan_priorities
+
+    limits = {"network": workspace.config.network.downloads, **workspace.config.limits}
+    seconds = usual_seconds(durations)
+    done = {name: recovery.done for name, recovery in recoveries.items()}
+    graph = build_graph(plans, done=done, seconds=seconds, last_phase=manner.last_phase)
+    priority: Mapping[str, float] | None = None
+    expected: tuple[float, float] | None = None
+    if durations and graph.nodes:
+        priority = plan_priorities(graph, manner.jobs, limits).priority
+        known = {f"{plugin}:{step}": values for (plugin, step), values in durations.items()}
+        if all(node.id in known for node in graph.nodes):
+            low, high = expected_range(graph, manner.jobs, limits, priority, known)
+            expected = (low, high)
+    return RunSettings(
+        jobs=manner.jobs,
+        limits=limits,
+        fail_fast=manner.fail_fast,
+        last_phase=manner.last_phase,
+        seconds=seconds,
+        priority=priority,
+        expected=expected,
+        root_lock=ROOT_LOCK if any(step.needs_root for plan in plans for step in plan.steps) else None,
+        resumed=resumed,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _privileges(
+    plans: Sequence[PluginPlan], recoveries: Mapping[str, PluginRecovery], manner: Manner
+) -> AsyncIterator[Rights]:
+    """Ask for root once, up front, if a step that is left needs it; give it back at the end."""
+    rights = Rights.find()
+    wanted = [
+        plan.name
+        for plan in plans
+        if any(step.needs_root and step.name not in recoveries[plan.name].done for step in plan.steps)
+    ]
+    if not wanted:
+        yield rights
+        return
+    async with rights.privilege:
+        if not manner.no_input:
+            ticket = await rights.privilege.authenticate()
+            if ticket is Ticket.REFUSED:
+                raise NeedsInputError(
+                    f"{', '.join(wanted)} needs root, and no password was accepted",
+                    hint=f"update-all run -x {' -x '.join(wanted)} updates the rest",
+                )
+        yield rights
+
+
+@contextlib.contextmanager
+def _signals(interrupts: Interrupts, sink: Callable[[StreamEvent], None]) -> Iterator[None]:
+    """Each Ctrl-C is a rung of the ladder; TERM and HUP are like the first one."""
+    loop = asyncio.get_running_loop()
+
+    def escalate() -> None:
+        sink(WarningEvent(message=LADDER[interrupts.escalate()], code="interrupted"))
+
+    def finish() -> None:
+        interrupts.escalate(Urgency.FINISH)
+
+    loop.add_signal_handler(signal.SIGINT, escalate)
+    loop.add_signal_handler(signal.SIGTERM, finish)
+    loop.add_signal_handler(signal.SIGHUP, finish)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _tick(printer: Printer) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        printer.tick(time.time())
+
+
+def show_summary(view: RunView, manner: Manner) -> None:
+    """The summary, on standard output."""
+    if manner.as_json or manner.progress == "jsonl":
+        return
+    import os
+
+    out = Sink(sys.stdout)
+    style = style_of(sys.stdout, os.environ, manner.color)
+    width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
+    out.write("\n".join(["", *summary(view, width, style)]) + "\n")
+
+
+def write_json(document: Mapping[str, object]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,142 @@
+"""What every command needs: configuration, plugins, directories; and how plugins are chosen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from update_all.core.config import LoadedConfig, load_config
+from update_all.core.config_schema import Config
+from update_all.core.errors import UpdateAllError
+from update_all.core.history import History
+from update_all.core.models import Detection, JsonValue, PluginConfig
+from update_all.core.paths import Directories, directories
+from update_all.core.session import unknown_name
+from update_all.plugins.base import BasePlugin
+from update_all.plugins.registry import Registry, discover
+from update_all.plugins.sources import SearchPaths
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A plugin that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Selection:
+    """The plugins of a command: those that are here, those that are not, those that are broken."""
+
+    plugins: list[BasePlugin] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Workspace:
+    """One process's view of its surroundings. Everything is read when it is first needed."""
+
+    directories: Directories
+    loaded: LoadedConfig
+    _registry: Registry | None = None
+
+    @classmethod
+    def open(cls, overrides: Mapping[str, JsonValue] | None = None) -> Workspace:
+        """Read the configuration. Raises ConfigError."""
+        found = directories()
+        return cls(found, load_config(found, overrides=overrides))
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @property
+    def registry(self) -> Registry:
+        if self._registry is None:
+            self._registry = discover(SearchPaths.default(trusted=frozenset(self.config.plugins.trusted)))
+        return self._registry
+
+    def plugin_config(self, name: str) -> PluginConfig:
+        return self.config.plugin.get(name, PluginConfig())
+
+    def enabled(self, name: str) -> bool:
+        """Whether the configuration lets a plugin take part when nobody names it."""
+        only = self.config.plugins.enabled
+        return (
+            self.plugin_config(name).enabled
+            and name not in self.config.exclude
+            and (not only or name in only)
+        )
+
+    def load(self, name: str) -> BasePlugin:
+        """One plugin. Raises UsageError for an unknown name, the plugin's own error for a broken one."""
+        if name not in self.registry.names():
+            raise unknown_name("plugin", name, self.registry.names())
+        return self.registry.load(name, self.plugin_config(name))
+
+    def select(self, wanted: Sequence[str] = (), excluded: Sequence[str] = ()) -> Selection:
+        """The plugins named (or tagged `@tag`), else all that are enabled, without those excluded.
+
+        A plugin that is named and not here is an error of use only in what it is reported as: absent.
+        Raises UsageError for a name that does not exist, with the nearest one that does.
+        """
+        known = self.registry.names()
+        tagged = [word for word in (*wanted, *excluded) if word.startswith("@")]
+        for word in (*wanted, *excluded):
+            if word not in known and word not in tagged:
+                raise unknown_name("plugin", word, known)
+        selection = Selection()
+        for name in known:
+            if name in excluded or not (name in wanted or (not wanted and self.enabled(name)) or tagged):
+                continue
+            self._add(selection, name, wanted, excluded)
+        self._check_tags(tagged, selection)
+        return selection
+
+    def _add(self, selection: Selection, name: str, wanted: Sequence[str], excluded: Sequence[str]) -> None:
+        try:
+            plugin = self.load(name)
+            tags = {f"@{tag}" for tag in plugin.tags}
+            if tags & set(excluded):
+                return
+            named = name in wanted or bool(tags & set(wanted))
+            if not named and (wanted or not self.enabled(name)):
+                return
+            found = plugin.detect()
+        except UpdateAllError as error:
+            selection.broken.append(Broken(name, error.message))
+        except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is reported, the rest goes on
+            selection.broken.append(Broken(name, f"{type(error).__name__}: {error}"))
+        else:
+            self._sort(selection, plugin, found)
+
+    def _sort(self, selection: Selection, plugin: BasePlugin, found: Detection) -> None:
+        if found.present:
+            selection.plugins.append(plugin)
+        else:
+            selection.absent[plugin.name] = found.reason
+
+    def _check_tags(self, tagged: Sequence[str], selection: Selection) -> None:
+        if not tagged:
+            return
+        tags = {f"@{tag}" for name in self.registry.names() for tag in self._tags(name)}
+        for word in tagged:
+            if word not in tags:
+                raise unknown_name("tag", word, sorted(tags))
+
+    def _tags(self, name: str) -> tuple[str, ...]:
+        with contextlib.suppress(UpdateAllError):
+            return self.load(name).tags
+        return ()
+
+    @property
+    def state_directory(self) -> Path:
+        return self.directories.state
+
+    def history(self, *, read_only: bool = False) -> History:
+        """The history. Raises StateError when it cannot be used."""
+        return History(self.directories.history, read_only=read_only)

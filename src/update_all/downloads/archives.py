@@ -1,0 +1,178 @@
+"""Unpack an archive: in a confined child, into a staging directory, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import update_all
+from update_all.core.errors import ArchiveError
+from update_all.downloads.exchange import flush_file_system, flush_path
+from update_all.downloads.members import Limits
+from update_all.downloads.unpack import Request
+
+STAGING_PREFIX = ".extract-"
+_NOBODY = 65534
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1));"
+_START += "from update_all.downloads.unpack import main; raise SystemExit(main())"
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What was unpacked, and the walls that stood around the child."""
+
+    entries: int
+    bytes: int
+    walls: tuple[str, ...]
+
+
+async def extract(
+    archive: Path,
+    target: Path,
+    *,
+    expect_top: str = "",
+    must_have: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> Extracted:
+    """Unpack a tar (plain, gz, bz2, xz, zst) or zip archive so that `target` appears complete, or not at all.
+
+    The format is told from the contents. `expect_top` is the one folder at the top (a pattern is allowed); it
+    becomes `target` itself. `must_have` names files below `target`. Run as root, the child becomes "nobody",
+    and what it wrote is given to root afterwards; where it cannot (a user namespace without other users), it
+    stays root behind Landlock, and without Landlock it refuses. On return the tree is flushed.
+    Raises ArchiveError; then nothing is left. `target` must not exist.
+    """
+    limits = limits or Limits()
+    _require_absent(target)
+    async with _staging(target.parent) as staging:
+        tree = staging / "tree"
+        tree.mkdir(mode=0o755)
+        user = _other_user(tree)
+        with _descriptor(archive, os.O_RDONLY) as source, _descriptor(tree, os.O_DIRECTORY) as place:
+            _require_space(archive, source, place)
+            request = Request(source, place, expect_top, tuple(must_have), limits, user)
+            extracted = await _run(request, archive)
+        await asyncio.to_thread(_settle, tree, user is not None)
+        tree.rename(target)
+        flush_path(target.parent)
+    return extracted
+
+
+def _require_absent(target: Path) -> None:
+    if os.path.lexists(target):
+        raise ArchiveError(f"cannot unpack to {target}: something is there already")
+
+
+class _descriptor:  # noqa: N801 - used like a function
+    """An open file for the child, closed on the way out."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._path, self._flags = path, flags
+        self._number = -1
+
+    def __enter__(self) -> int:
+        try:
+            self._number = os.open(self._path, self._flags | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArchiveError(f"cannot open {self._path}: {error.strerror}") from error
+        return self._number
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._number)
+
+
+@asynccontextmanager
+async def _staging(parent: Path) -> AsyncIterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+    try:
+        yield folder
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _other_user(tree: Path) -> int | None:
+    """Who the child becomes when we are root: nobody, if this system lets us have another user at all."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        user = pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        user = _NOBODY
+    try:
+        os.chown(tree, user, user)
+    except OSError:
+        return None
+    return user
+
+
+def _require_space(archive: Path, source: int, place: int) -> None:
+    status = os.fstat(source)
+    if not stat.S_ISREG(status.st_mode):
+        raise ArchiveError(f"{archive} is not a file")
+    system = os.fstatvfs(place)
+    if system.f_bavail * system.f_frsize < 2 * status.st_size:
+        raise ArchiveError(f"not enough space to unpack {archive.name}", hint="free some space and resume")
+
+
+def _settle(tree: Path, given_away: bool) -> None:
+    """Take over what another user wrote, and flush all of it."""
+    if given_away:
+        user, group = os.geteuid(), os.getegid()
+        for _, folders, files, descriptor in os.fwalk(tree):
+            for name in (*folders, *files):
+                os.chown(name, user, group, dir_fd=descriptor, follow_symlinks=False)
+        os.chown(tree, user, group)
+    flush_file_system(tree)
+
+
+async def _run(request: Request, archive: Path) -> Extracted:
+    root = str(Path(update_all.__file__).parent.parent)
+    argv = [sys.executable, "-I", "-c", _START, root, request.to_json()]
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"LC_ALL": "C.UTF-8"},
+        cwd="/",
+        pass_fds=(request.archive, request.target),
+        process_group=0,
+    )
+    try:
+        async with asyncio.timeout(request.limits.seconds):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise ArchiveError(f"{archive.name}: not unpacked within {request.limits.seconds:g} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return _answer(output, errors, process.returncode or 0, archive)
+
+
+def _answer(output: bytes, errors: bytes, code: int, archive: Path) -> Extracted:
+    try:
+        answer = json.loads(output)
+    except ValueError:
+        answer = None
+    match answer:
+        case {"error": str(message)}:
+            raise ArchiveError(f"{archive.name} is refused: {message}", hint=str(answer.get("hint", "")))
+        case {"entries": int(entries), "bytes": int(count), "walls": list(walls)}:
+            return Extracted(entries, count, tuple(str(wall) for wall in walls))
+    if code < 0:
+        raise ArchiveError(f"{archive.name} is refused: unpacking was ended by {signal.Signals(-code).name}")
+    last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    raise ArchiveError(f"{archive.name}: the unpacking process failed: {last or f'exit code {code}'}")

@@ -1,0 +1,70 @@
+"""Lock families: which programs must not overlap, and why. Data for the lint and for `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Programs whose changing commands share a mutex. `mutexes`: any of these names will do."""
+
+    mutexes: tuple[str, ...]
+    programs: frozenset[str]
+    reason: str
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        ("apt-lists", "dpkg"),
+        frozenset({"apt", "apt-get", "aptitude", "nala", "dpkg", "deb-get"}),
+        "dpkg and apt hold /var/lib/dpkg/lock-frontend and the locks of the package lists",
+    ),
+    Family(
+        ("rpm",),
+        frozenset({"dnf", "dnf5", "yum", "microdnf", "zypper", "rpm", "rpm-ostree"}),
+        "one RPM database, changed in one transaction at a time",
+    ),
+    Family(
+        ("pacman",),
+        frozenset({"pacman", "paru", "yay", "pikaur", "trizen", "pamac", "aura"}),
+        "the file db.lck beside the database of pacman",
+    ),
+    Family(("apk",), frozenset({"apk"}), "one database and one lock file, /lib/apk/db/lock"),
+    Family(("xbps",), frozenset({"xbps-install"}), "one package database"),
+    Family(("snap",), frozenset({"snap"}), "snapd performs one change of a snap at a time"),
+    Family(
+        ("flatpak-user", "flatpak-system"),
+        frozenset({"flatpak"}),
+        "one OSTree repository for each installation",
+    ),
+    Family(("conda",), frozenset({"conda", "mamba", "micromamba"}), "one package cache and one base prefix"),
+    Family(("npm-global",), frozenset({"npm"}), "npm takes no lock on the global prefix"),
+    Family(("pnpm-global",), frozenset({"pnpm"}), "one global package file"),
+    Family(("yarn-global",), frozenset({"yarn"}), "one global package file"),
+    Family(("cargo",), frozenset({"cargo"}), "cargo locks its package cache and waits without end"),
+    Family(("rustup",), frozenset({"rustup"}), "rustup takes no lock on its toolchains"),
+    Family(("gem",), frozenset({"gem"}), "gem takes no lock on its directories"),
+    Family(("opam",), frozenset({"opam"}), "opam locks its root and waits without end"),
+    Family(("texlive",), frozenset({"tlmgr"}), "tlmgr takes no lock: two of them lose packages"),
+    Family(("brew",), frozenset({"brew"}), "one prefix and one lock for each formula"),
+    Family(("nix",), frozenset({"nix", "nix-env", "nix-channel"}), "one profile, replaced as a whole"),
+    Family(("uv",), frozenset({"uv"}), "uv locks its tool directory and waits without end"),
+    Family(("pipx",), frozenset({"pipx"}), "pipx shares one environment with pip among all its own"),
+    Family(("luarocks",), frozenset({"luarocks"}), "one manifest for each tree"),
+    Family(("composer",), frozenset({"composer"}), "one global composer.lock"),
+)
+
+
+def family_of(program: str) -> Family | None:
+    """The family of a program, by its bare name."""
+    name = program.rpartition("/")[2]
+    return next((family for family in FAMILIES if name in family.programs), None)
+
+
+def known_reasons() -> Mapping[str, str]:
+    """Mutex → why it exists, for all families."""
+    return {mutex: family.reason for family in FAMILIES for mutex in family.mutexes} | {
+        "network": "one connection shared by all downloads: how many at once is configured"
+    }
