@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from update_all.core.errors import CommandNotFoundError, InvalidDefinitionError, NeedsInputError
+from update_all.core.errors import CommandNotFoundError
 from update_all.core.privilege import Backend, Privilege, PrivilegeOutcome, Ticket
+from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.trusted_paths import (
     Lstat,
     UntrustedPathError,
@@ -32,14 +33,27 @@ def test_sudo_never_asks_and_runs_an_absolute_program() -> None:
     assert argv == ["/usr/bin/sudo", "-n", "--", TRUE, "-x", "a b"]
 
 
-def test_variables_stand_where_each_backend_takes_them() -> None:
+def test_only_who_can_answer_is_asked() -> None:
+    assert privilege(Backend.SUDO).wrap(["true"], ask=True) == ["/usr/bin/sudo", "--", TRUE]
+    assert "--no-ask-password" in privilege(Backend.RUN0).wrap(["true"])
+    assert "--no-ask-password" not in privilege(Backend.RUN0).wrap(["true"], ask=True)
+
+
+@pytest.mark.parametrize(("body", "passed"), [("exit 0", ["A=b c"]), ('case "$*" in *=*) exit 1; esac', [])])
+def test_sudo_is_given_variables_where_its_rules_are_wide_enough(
+    tmp_path: Path, body: str, passed: list[str]
+) -> None:
+    fake = fake_sudo(tmp_path, tmp_path / "log", body)
+    found = Privilege(Backend.SUDO, fake, terminal=False)
+    assert found.wrap(["true"], {"A": "b c"}) == [str(fake), "-n", "--", TRUE]
+    assert asyncio.run(found.authenticate()) is Ticket.UNTRIED
+    assert found.wrap(["true"], {"A": "b c"}) == [str(fake), "-n", *passed, "--", TRUE]
+
+
+def test_variables_of_the_other_backends() -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    assert privilege(Backend.SUDO).wrap(["true"], env)[1:4] == ["-n", "DEBIAN_FRONTEND=noninteractive", "--"]
     assert "--setenv=DEBIAN_FRONTEND=noninteractive" in privilege(Backend.RUN0).wrap(["true"], env)
     assert privilege(Backend.DOAS).wrap(["true"], env) == ["/usr/bin/doas", "-n", "--", TRUE]
-    refused = privilege(Backend.SUDO)
-    refused.without_environment()
-    assert refused.wrap(["true"], env) == ["/usr/bin/sudo", "-n", "--", TRUE]
 
 
 def test_root_gets_its_command_as_it_is() -> None:
@@ -52,9 +66,15 @@ def test_root_gets_its_command_as_it_is() -> None:
 @pytest.mark.parametrize(
     "name", ["PATH", "LD_PRELOAD", "PYTHONPATH", "BASH_ENV", "PERL5LIB", "A B", "A=B", ""]
 )
-def test_variables_that_could_run_other_code_are_refused(name: str) -> None:
-    with pytest.raises(InvalidDefinitionError):
-        privilege(Backend.SUDO).wrap(["true"], {name: "x"})
+def test_variables_that_could_run_other_code_are_left_out(name: str) -> None:
+    argv = privilege(Backend.RUN0).wrap(["true"], {name: "evil", "LC_ALL": "C.UTF-8"})
+    assert "--setenv=LC_ALL=C.UTF-8" in argv
+    assert not any("evil" in part for part in argv)
+
+
+def test_what_silences_askers_can_always_be_given() -> None:
+    argv = privilege(Backend.RUN0).wrap(["true"], SILENT_ENVIRONMENT)
+    assert "--setenv=DEBIAN_FRONTEND=noninteractive" in argv
 
 
 def test_the_backend_is_the_configured_one_or_the_first_installed(tmp_path: Path) -> None:
@@ -64,16 +84,17 @@ def test_the_backend_is_the_configured_one_or_the_first_installed(tmp_path: Path
     directories = [str(tmp_path)]
     assert Privilege.find("auto", euid=1000, directories=directories).backend is Backend.DOAS
     assert Privilege.find("run0", euid=1000, directories=directories).program == tmp_path / "run0"
-    with pytest.raises(NeedsInputError, match="no sudo in") as caught:
-        Privilege.find("sudo", euid=1000, directories=directories)
-    assert caught.value.exit_code == 4
+    missing = Privilege.find("sudo", euid=1000, directories=directories)
+    assert asyncio.run(missing.authenticate()) is Ticket.UNTRIED
+    with pytest.raises(CommandNotFoundError, match="true needs root, and sudo is not installed"):
+        missing.wrap(["true"])
 
 
 def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    fake = fake_sudo(tmp_path, log, "exit 0")
+    fake = fake_sudo(tmp_path, log, "exit 1")
     assert asyncio.run(Privilege(Backend.SUDO, fake, terminal=False).authenticate()) is Ticket.UNTRIED
-    assert not log.exists()
+    assert all(call.startswith("-n ") for call in calls(log))
 
 
 def fake_sudo(tmp_path: Path, log: Path, body: str) -> Path:
@@ -103,7 +124,7 @@ def test_the_ticket_is_kept_alive_from_this_session_until_the_last_root_step(tmp
             assert await held.authenticate() is Ticket.HELD
             await until(lambda: len(calls(log)) >= 4)
             for call in calls(log):
-                assert call.startswith("-n -v ")
+                assert call.startswith(("-n -v ", "-n UPDATE_ALL=1 -- true "))
                 group, session = call.split("pgrp=")[1].split()
                 assert int(session) == os.getsid(0)
                 assert int(group) != os.getpgrp()
@@ -123,10 +144,8 @@ def test_a_ticket_that_cannot_be_kept_means_a_question_for_each_step(tmp_path: P
     async def scenario() -> None:
         async with Privilege(Backend.SUDO, fake, terminal=True, keepalive_seconds=0.001) as lost:
             assert await lost.authenticate() is Ticket.HELD
-            assert "-n" in lost.wrap(["true"])
             await until(lambda: lost.ticket is not Ticket.HELD)
             assert lost.ticket is Ticket.PER_STEP
-            assert lost.wrap(["true"]) == [str(fake), "--", TRUE]
         assert len(calls(log)) == 3
 
     asyncio.run(scenario())

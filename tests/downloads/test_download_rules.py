@@ -216,7 +216,8 @@ def test_order_of_neighbours(older: str, newer: str) -> None:
 
 
 def test_order_is_total() -> None:
-    assert sorted(ORDER[::-1], key=version_key) == ORDER
+    backwards = ORDER[::-1]
+    assert sorted(backwards, key=version_key) == ORDER
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
+from update_all.api import BasePlugin, UpToDate
 from update_all.core.facts import fill_command
 from update_all.core.models import CheckResult, CheckStatus, UpdateCommand, UpdateStep
 from update_all.core.queries import SILENT_ENVIRONMENT
-from update_all.api import BasePlugin, UpToDate
 
 
 @dataclass

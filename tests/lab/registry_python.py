@@ -22,7 +22,7 @@ def wheel(name: str, version: str, requires: tuple[str, ...], files: int) -> byt
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: lab\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {module}:main\n",
     }
-    content |= {f"{module}/part{number}.py": "VALUE = 1\n" for number in range(files)}
+    content |= {f"{module}/data{number}.txt": "of the lab\n" for number in range(files)}
     record = f"{info}/RECORD"
     content[record] = "".join(f"{path},,\n" for path in (*content, record))
     buffer = io.BytesIO()

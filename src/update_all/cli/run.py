@@ -137,7 +137,7 @@ def _open(session: Session, planned: Planned, options: argparse.Namespace) -> di
                 from_step = ResumeOptions(from_step=options.resume_from, force=options.force)
                 recoveries[plan.name] = session.start_at(plan, session.load(plan.name), from_step)
             else:
-                recoveries[plan.name], _ = session.start_afresh(plan)
+                recoveries[plan.name] = session.start_afresh(plan)
         except NeedsDecisionError as error:
             planned.plans.remove(plan)
             planned.unknown[plan.name] = f"{error.message} ({error.hint})"

@@ -7,12 +7,12 @@ import inspect
 import time
 
 from update_all.core.cleaning import clean_line
+from update_all.core.command import ShimLostError
 from update_all.core.committing import Committer
 from update_all.core.errors import StateError, StepError, UpdateAllError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import StepResult, UpdateStep
 from update_all.core.planning import PluginPlan, node_id
-from update_all.core.processes import ShimLostError
 from update_all.core.recovery import StepRecovery, undecided
 from update_all.core.state import StateStore
 from update_all.core.steps import Attempt, StepRunner
@@ -22,8 +22,13 @@ from update_all.core.transitions import Verdict, command_record, start_record, u
 
 def failed_step(step: UpdateStep, error: UpdateAllError) -> StepResult:
     """The result of a step that failed with this error before or after its commands."""
+    return failure_of(step.name, error)
+
+
+def failure_of(name: str, error: UpdateAllError) -> StepResult:
+    """The failure of what is called `name`: a step, or a plugin as a whole."""
     message = error.message if not error.hint else f"{error.message} ({error.hint})"
-    return StepResult(step.name, success=False, error_message=clean_line(message), error_code=error.code)
+    return StepResult(name, success=False, error_message=clean_line(message), error_code=error.code)
 
 
 def _gave_up(attempt: Attempt) -> StepError:

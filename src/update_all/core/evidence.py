@@ -11,9 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from update_all.core import process_tree
-from update_all.core.processes import RECORDS_GLOB, Command, Exit, ShimLostError, exit_from
+from update_all.core.command import Command, Exit, ShimLostError, exit_from
 
 REATTACH_POLL_SECONDS = 0.05
+_RECORDS_GLOB = "exits-*.jsonl"
+
+
+def records_path(directory: Path, number: int) -> Path:
+    """Where the n-th shim of a run writes how its commands ended."""
+    return directory / f"exits-{number}.jsonl"
 
 
 class Evidence:
@@ -24,12 +30,13 @@ class Evidence:
         self.exits: dict[str, Exit] = {}
         self.refused: dict[str, int] = {}
         self.pids: dict[str, tuple[int, int]] = {}
+        self.asking: set[str] = set()
         self.records_of: dict[str, Path] = {}
         self.read()
 
     def read(self) -> None:
         """Read the records again."""
-        for path in sorted(self.directory.glob(RECORDS_GLOB)):
+        for path in sorted(self.directory.glob(_RECORDS_GLOB)):
             for record in _records(path):
                 key = record.get("key")
                 if isinstance(key, str):
@@ -41,6 +48,8 @@ class Evidence:
         elif "refused" in record:
             if record["refused"] != errno.EEXIST:
                 self.refused[key] = int(str(record["refused"]))
+        elif "asks" in record:
+            self.asking.add(key)
         elif "pid" in record:
             self.pids[key] = (int(str(record["pid"])), int(str(record.get("ticks", 0))))
             self.records_of[key] = path
@@ -65,30 +74,35 @@ class Evidence:
 
     def any_shim_alive(self) -> bool:
         """Whether a shim of an earlier process still serves."""
-        return any(is_locked(path) for path in self.directory.glob(RECORDS_GLOB))
+        return any(is_locked(path) for path in self.directory.glob(_RECORDS_GLOB))
 
     def attach(self, key: str) -> Command:
         """Follow a command that somebody else started. Its `exited` fails with ShimLostError when it ended
         and nobody recorded how."""
-        loop = asyncio.get_running_loop()
-        exited: asyncio.Future[Exit] = loop.create_future()
+        exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         pid, ticks = self.pids.get(key, (0, 0))
         alive = bool(pid) and process_tree.start_ticks(pid) == ticks
         command = Command(key, self.spool(key), pid if alive else None, exited)
-        waiter = loop.create_task(self._wait(key, exited))
-        exited.add_done_callback(lambda _: waiter.cancel())
+        self.watch(command)
         return command
 
-    async def _wait(self, key: str, exited: asyncio.Future[Exit]) -> None:
+    def watch(self, command: Command) -> None:
+        """Complete `command.exited` from what is found on disk: its shim does not speak with us."""
+        waiter = asyncio.get_running_loop().create_task(self._wait(command))
+        command.exited.add_done_callback(lambda _: waiter.cancel())
+
+    async def _wait(self, command: Command) -> None:
         while True:
             # Asked before the records are read: a record that is written in between is then still seen.
-            running = self.running(key)
+            running = self.running(command.key)
             self.read()
-            if key in self.exits:
-                exited.set_result(self.exits[key])
+            command.asks = command.key in self.asking
+            if command.key in self.exits:
+                command.exited.set_result(self.exits[command.key])
                 return
             if not running:
-                exited.set_exception(ShimLostError("it ended while nobody could record how"))
+                command.exited.set_exception(ShimLostError("it ended while nobody could record how"))
+                command.exited.exception()  # Whoever waited for it may be gone.
                 return
             await asyncio.sleep(REATTACH_POLL_SECONDS)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from update_all.core.errors import StateWriteError
 from update_all.core.models import JsonValue
 from update_all.core.streaming import OutputEvent, StreamEvent
 
@@ -16,11 +17,20 @@ KEPT_TEXT = 2048
 
 
 class JournalWriter:
-    """Appends events. Never flushed: it matters to who reads along, not to resume."""
+    """Appends events. Never flushed: it matters to who reads along, not to resume.
+
+    Raises StateWriteError when the journal cannot be opened.
+    """
 
     def __init__(self, directory: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(directory / JOURNAL, flags, 0o600)
+        path = directory / JOURNAL
+        try:
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StateWriteError(
+                f"{path} cannot be written: {error.strerror}", hint=f"ls -ld {directory}"
+            ) from error
         self._pending: list[str] = []
         self.broken = False
 
@@ -69,5 +79,5 @@ def _event(line: bytes) -> StreamEvent | None:
     try:
         data: JsonValue = json.loads(line)
         return StreamEvent.from_dict(data) if isinstance(data, dict) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

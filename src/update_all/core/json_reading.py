@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar, cast
@@ -36,7 +37,10 @@ class Reader:
 
     def time(self, name: str) -> datetime | None:
         value = self.optional(name, str)
-        return None if value is None else datetime.fromisoformat(value)
+        try:
+            return None if value is None else datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"{self.where}.{name}: {error}") from None
 
     def items(self, name: str) -> list[JsonValue]:
         value = self.data.get(name, [])
@@ -81,6 +85,13 @@ def _refuse(constant: str) -> JsonValue:
     raise ValueError(f"{constant} is no JSON number")
 
 
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number:.20} is too large for a number")
+    return value
+
+
 def _depth(value: JsonValue) -> int:
     deepest, queue = 0, [(value, 1)]
     while queue:
@@ -94,9 +105,12 @@ def _depth(value: JsonValue) -> int:
 
 
 def loads(data: bytes) -> JsonValue:
-    """Strict JSON: no NaN, no duplicate keys, at most 64 levels. Raises ValueError."""
+    """Strict JSON: no NaN or infinity, no duplicate keys, at most 64 levels. Raises ValueError."""
     try:
-        value = cast("JsonValue", json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse))
+        value = cast(
+            "JsonValue",
+            json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite),
+        )
     except RecursionError:
         raise ValueError("nested too deep") from None
     if _depth(value) > _NESTING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from update_all.core.attempts import StepAttempts, failed_step
+from update_all.core.attempts import StepAttempts, failed_step, failure_of
 from update_all.core.cleaning import secrets_of
 from update_all.core.committing import Committer
 from update_all.core.errors import NeedsDecisionError, StateError, StepError
@@ -148,10 +148,11 @@ class Run:
         self._committer = Committer(store, self._state_failed)
         self._root_hold = None if settings.root_lock is None else SharedHold(settings.root_lock)
         secrets = secrets_of(settings.environment)
+        evidence = Evidence(directory)
         self._runner = StepRunner(
             directory=directory,
-            shim=ShimClient(directory, settings.environment),
-            evidence=Evidence(directory),
+            shim=ShimClient(evidence, settings.environment),
+            evidence=evidence,
             privileges=privileges,
             interrupts=self.interrupts,
             emit=sink,
@@ -220,6 +221,10 @@ class Run:
                 self._attempts.intend(plan, step, Attempt(1))
             self._group.create_task(self._run_node(node))
         self._flush()
+        self._schedule_waits()
+
+    def _schedule_waits(self) -> None:
+        """While anything runs, waits are announced and the journal is written, ten times a second."""
         if not self._waits_due and self._scheduler.running:
             self._waits_due = True
             asyncio.get_running_loop().call_later(WAITS_SECONDS, self._announce_waits)
@@ -227,6 +232,7 @@ class Run:
     def _announce_waits(self) -> None:
         self._waits_due = False
         self._flush()
+        self._schedule_waits()
         waits = [wait for wait in self._scheduler.waiting() if wait.reason is WaitReason.MUTEX]
         for wait in waits[:MOST_WAITS]:
             if self._announced.get(wait.id) == (wait.mutex, *wait.on):
@@ -397,14 +403,17 @@ class Run:
             if whole and plan.versions_before is not None:
                 changes, problem = await verify(plan)
                 if problem is not None:
-                    progress.failure = failed_step(plan.steps[-1], problem)
+                    progress.failure = failure_of(plan.name, problem)
             if whole and progress.failure is None:
                 up_to_date = progress.up_to_date and not changes
                 self._store.record(
                     plan.name, outcome_record(Outcome.UP_TO_DATE if up_to_date else Outcome.COMPLETE)
                 )
-        with contextlib.suppress(StateError):
+        try:
             await self._committer.durable()
+        except StateError as error:
+            progress.failure = progress.failure or failure_of(plan.name, error)
+        with contextlib.suppress(StateError):
             self._store.fold(plan.name)
         progress.ended = True
         self._sink(self._completion(progress, changes))

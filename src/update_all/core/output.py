@@ -110,6 +110,8 @@ class Follower:
         self._cleaner = Cleaner(log.secrets)
         self._descriptor: int | None = None
         self._rest = ""
+        self.position = 0
+        """Bytes of the spool that were taken."""
 
     def poll(self) -> bool:
         """Take one chunk, if there is one. True when there may be more."""
@@ -120,6 +122,7 @@ class Follower:
                 return False
         chunk = os.read(self._descriptor, CHUNK_BYTES)
         if chunk:
+            self.position += len(chunk)
             self._take(self._cleaner.feed(chunk))
         return len(chunk) == CHUNK_BYTES
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from update_all.core.errors import InvalidDefinitionError, NeedsInputError
+from update_all.core.errors import CommandNotFoundError
 from update_all.core.trusted_paths import ROOT_PATH, Lstat, check_arguments, resolve_program
 
 KEEPALIVE_SECONDS = 50.0
@@ -40,7 +40,7 @@ class Ticket(StrEnum):
 
     UNTRIED: nobody can be asked; a command finds out itself, and is never asked for a password.
     HELD: commands run without a question. PER_STEP: each command asks on the terminal, so it must run alone
-    and in the foreground. REFUSED: the question was answered wrongly, or not at all.
+    and in the foreground (`wrap(…, ask=True)`). REFUSED: the question was answered wrongly, or not at all.
     """
 
     NOT_NEEDED = "not-needed"
@@ -59,7 +59,7 @@ class PrivilegeOutcome(StrEnum):
     PASSWORD_REQUIRED = "password-required"  # noqa: S105 - a name of an outcome
     NOT_ALLOWED = "not-allowed"
     ENVIRONMENT_REFUSED = "environment-refused"
-    """The rule does not allow variables: run it again after `Privilege.without_environment()`."""
+    """The rule for this command does not allow variables, though that for others does."""
 
 
 _TEXTS: Mapping[PrivilegeOutcome, str] = {
@@ -97,10 +97,9 @@ class Privilege:
     """The one way to root of a run. Use as an asynchronous context manager: the ticket is given back.
 
     async with Privilege.find(config.sudo.command) as privilege:
-        if await privilege.authenticate() is Ticket.REFUSED: ...   # before the first root step
+        await privilege.authenticate()  # before the first root step
         argv = privilege.wrap(["apt-get", "update"])
-        ...
-        await privilege.release()                                  # after the last one
+        await privilege.release()  # after the last one
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class Privilege:
         self._keepalive_seconds = keepalive_seconds
         self._directories = directories
         self._lstat = lstat
-        self._passes_environment = backend in {Backend.SUDO, Backend.RUN0}
+        self._passes_environment = backend is Backend.RUN0
         self._ours = False
         self._keeper: asyncio.Task[None] | None = None
 
@@ -136,23 +135,20 @@ class Privilege:
     ) -> Privilege:
         """The way to root of this machine: none for root, else `command`, or the first that is installed.
 
-        `terminal` says whether somebody can be asked (default: stdin and stderr are terminals). Raises
-        NeedsInputError where there is no such program.
+        `terminal` says whether somebody can be asked (default: stdin and stderr are terminals). Where there
+        is no such program, `wrap` says so: what needs no root is not disturbed.
         """
         if (os.geteuid() if euid is None else euid) == 0:
             return cls(Backend.NONE, terminal=False)
         if terminal is None:
             terminal = sys.stdin.isatty() and sys.stderr.isatty()
-        wanted = ["sudo", "doas", "run0"] if command == "auto" else [command]
-        for name in wanted:
-            found = shutil.which(name, path=os.pathsep.join(directories))
+        seconds = KEEPALIVE_SECONDS if keepalive else None
+        wanted = [Backend.SUDO, Backend.DOAS, Backend.RUN0] if command == "auto" else [Backend(command)]
+        for backend in wanted:
+            found = shutil.which(backend, path=os.pathsep.join(directories))
             if found is not None:
-                seconds = KEEPALIVE_SECONDS if keepalive else None
-                return cls(Backend(name), Path(found), terminal=terminal, keepalive_seconds=seconds)
-        raise NeedsInputError(
-            f"some steps need root, and there is no {' or '.join(wanted)} in {':'.join(directories)}",
-            hint="run update-all as root, or exclude those plugins with -x",
-        )
+                return cls(backend, Path(found), terminal=terminal, keepalive_seconds=seconds)
+        return cls(wanted[0], None, terminal=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,53 +158,64 @@ class Privilege:
     ) -> None:
         await self.release()
 
-    def wrap(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+    def wrap(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, ask: bool = False
+    ) -> list[str]:
         """The command line that runs `argv` as root, with what of `env` the backend lets through.
 
-        The program becomes absolute. sudo and run0 pass variables, until `without_environment`; doas has its
-        own rules for them (doas.conf(5)). Root gets its command back as it is. Raises CommandNotFoundError,
-        UntrustedPathError for a program or argument that others than root can change, and
-        InvalidDefinitionError for a variable that could make root run other code.
+        The program becomes absolute. It never asks for a password, unless `ask` says that it will run in the
+        foreground of the terminal, where Ticket.PER_STEP needs it. run0 passes variables, sudo where its
+        rules are wide enough (found by `authenticate`), doas by rules of its own (doas.conf(5)); those by
+        which root could be made to run other code are left out. Root gets its command back as it is.
+
+        Raises CommandNotFoundError without such a program or a privilege program, and UntrustedPathError
+        for a program or argument that others than root can change.
         """
         if self.backend is Backend.NONE:
             return list(argv)
+        if self.program is None:
+            raise CommandNotFoundError(
+                f"{argv[0]} needs root, and {self.backend} is not installed",
+                hint="run update-all as root, or leave the plugin out with -x",
+            )
         program = str(resolve_program(argv[0], self._directories, lstat=self._lstat))
         check_arguments(argv[1:], lstat=self._lstat)
-        variables = self._variables(env or {})
+        variables = _safe_variables(env or {}) if self._passes_environment else []
         front = [str(self.program)]
-        quiet = self.ticket is not Ticket.PER_STEP
         if self.backend is Backend.RUN0:
-            front += ["--no-ask-password"] if quiet else []
-            front += ["--background=", *(f"--setenv={variable}" for variable in variables)]
+            front += [*([] if ask else ["--no-ask-password"]), "--background="]
+            front += [f"--setenv={variable}" for variable in variables]
         else:
             # sudo(8): variables stand before `--`.
-            front += [*(["-n"] if quiet else []), *variables]
+            front += [*([] if ask else ["-n"]), *variables]
         return [*front, "--", program, *argv[1:]]
-
-    def without_environment(self) -> None:
-        """From now on pass no variables: the sudoers rule refuses them."""
-        self._passes_environment = False
 
     async def authenticate(self) -> Ticket:
         """Ask for the password, on the terminal, if one is needed; then keep the ticket alive.
 
-        Without a terminal nobody is asked and nothing is tried: UNTRIED. May be called again, for example
-        after a step that ended the ticket.
+        Without a terminal nobody is asked, and the right of each command is found by trying it: UNTRIED. May
+        be called again, for example after a step that ended the ticket.
         """
-        if self.backend is Backend.NONE or not self.terminal:
+        if self.backend is Backend.NONE or self.program is None:
             return self.ticket
-        if self.backend is Backend.RUN0:
-            # polkit keeps no ticket that a later command could rely on.
-            self.ticket = Ticket.PER_STEP
-        elif await self._is_valid():
-            self.ticket = Ticket.HELD
-        elif await self._spawn(self._ask, attached=True) != 0:
-            self.ticket = Ticket.REFUSED
-        else:
-            self._ours = True
-            self.ticket = Ticket.HELD if await self._is_valid() else Ticket.PER_STEP
+        if self.terminal:
+            self.ticket = await self._ask_once()
+        if self.backend is Backend.SUDO and self.ticket is not Ticket.REFUSED:
+            # sudoers(5): a rule for ALL commands implies SETENV; one for exact commands forbids variables.
+            self._passes_environment = await self._spawn(["-n", "UPDATE_ALL=1", "--", "true"]) == 0
         self._keep_alive()
         return self.ticket
+
+    async def _ask_once(self) -> Ticket:
+        if self.backend is Backend.RUN0:
+            # polkit keeps no ticket that a later command could rely on.
+            return Ticket.PER_STEP
+        if await self._is_valid():
+            return Ticket.HELD
+        if await self._spawn(self._question, attached=True) != 0:
+            return Ticket.REFUSED
+        self._ours = True
+        return Ticket.HELD if await self._is_valid() else Ticket.PER_STEP
 
     async def release(self) -> None:
         """Stop keeping the ticket alive, and give it back if it was us who got it."""
@@ -235,11 +242,11 @@ class Privilege:
         return PrivilegeOutcome.COMMAND
 
     @property
-    def _ask(self) -> list[str]:
+    def _question(self) -> list[str]:
         return ["-v"] if self.backend is Backend.SUDO else ["--", "true"]
 
     async def _is_valid(self) -> bool:
-        return await self._spawn(["-n", *self._ask]) == 0
+        return await self._spawn(["-n", *self._question]) == 0
 
     def _keep_alive(self) -> None:
         seconds = self._keepalive_seconds
@@ -272,8 +279,11 @@ class Privilege:
                     process.terminate()
                 await process.wait()
 
-    def _variables(self, env: Mapping[str, str]) -> list[str]:
-        for name in env:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _DANGEROUS.fullmatch(name):
-                raise InvalidDefinitionError(f"the variable {name!r} cannot be given to a command of root's")
-        return [f"{name}={value}" for name, value in env.items()] if self._passes_environment else []
+
+def _safe_variables(env: Mapping[str, str]) -> list[str]:
+    names = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+    return [
+        f"{name}={value}"
+        for name, value in env.items()
+        if names.fullmatch(name) and not _DANGEROUS.fullmatch(name)
+    ]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from update_all.core.shim import LOCK_FD
+
 MARKER = "UPDATE_ALL_COMMAND"
 """Environment variable that every process of a command inherits; its value is the command's key."""
 
@@ -36,21 +38,32 @@ def start_ticks(pid: int) -> int:
         return 0
 
 
-def marked(key: str) -> list[int]:
-    """Living pids whose environment carries the marker of a command.
+def marked(key: str, spool: Path) -> list[int]:
+    """Living pids that carry the marker of a command, or still hold its spool as output or lock.
 
     Processes of other users cannot be read, and sudo drops the marker: those are found by parentage.
     """
     wanted = f"{MARKER}={key}".encode()
-    found = []
-    for pid in _pids():
+    output = str(spool)
+    return [pid for pid in _pids() if (_environment_has(pid, wanted) or _holds(pid, output)) and alive(pid)]
+
+
+def _environment_has(pid: int, variable: bytes) -> bool:
+    try:
+        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _holds(pid: int, output: str) -> bool:
+    """Whether one of the descriptors that a command is started with is still its spool."""
+    for descriptor in (1, 2, LOCK_FD):
         try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            if os.readlink(f"/proc/{pid}/fd/{descriptor}").removesuffix(" (deleted)") == output:  # noqa: PTH115 - a text to compare
+                return True
         except OSError:
             continue
-        if wanted in environment.split(b"\0") and alive(pid):
-            found.append(pid)
-    return found
+    return False
 
 
 def descendants(roots: list[int]) -> list[int]:
@@ -69,9 +82,9 @@ def descendants(roots: list[int]) -> list[int]:
     return found
 
 
-def tree_of(key: str, pid: int | None) -> list[int]:
+def tree_of(key: str, spool: Path, pid: int | None) -> list[int]:
     """All living processes that can be found to belong to a command: its tree, and what escaped from it."""
-    roots = [*([pid] if pid is not None and alive(pid) else []), *marked(key)]
+    roots = [*([pid] if pid is not None and alive(pid) else []), *marked(key, spool)]
     return [found for found in dict.fromkeys(roots + descendants(roots)) if found != os.getpid()]
 
 

@@ -1,98 +1,43 @@
-"""The orchestrator's side of the shim: start commands, follow their output, end their trees, re-attach."""
+"""The orchestrator's side of the shim: start it, have it start commands, hear how they end."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from update_all.core import process_tree
+from update_all.core.command import Command, ShimLostError, exit_from, marker
 from update_all.core.errors import CommandNotFoundError, StepError
-from update_all.core.models import Usage
+from update_all.core.evidence import Evidence, records_path
 
 SHIM = Path(__file__).with_name("shim.py")
-RECORDS_GLOB = "exits-*.jsonl"
-
-
-class ShimLostError(StepError):
-    """The shim died: how the command ends will not be recorded."""
-
-    code = "shim-lost"
 
 
 class AlreadyStartedError(StepError):
-    """A command of this key was started before: by a shim that outlived its orchestrator."""
+    """A command of this key was started before: by a shim that outlived its orchestrator, or died."""
 
     code = "already-started"
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a command ended: exit code, negative for the signal that ended it."""
-
-    code: int
-    usage: Usage = field(default_factory=Usage)
-
-
-def exit_from(record: Mapping[str, object]) -> Exit:
-    def number(name: str) -> float:
-        value = record.get(name, 0)
-        return value if isinstance(value, int | float) else 0
-
-    return Exit(
-        code=int(number("code")),
-        usage=Usage(
-            cpu_seconds=float(number("cpu")),
-            max_rss_bytes=int(number("rss")),
-            read_bytes=int(number("read")),
-            written_bytes=int(number("written")),
-        ),
-    )
-
-
-def marker(directory: Path, key: str) -> str:
-    """What marks the processes of a command: unique over all runs of this user."""
-    return f"{directory.name}/{key}"
-
-
-class Command:
-    """A command that runs, whoever started it."""
-
-    def __init__(self, key: str, spool: Path, pid: int | None, exited: asyncio.Future[Exit]) -> None:
-        self.key = key
-        self.marker = marker(spool.parent, key)
-        self.spool = spool
-        self.pid = pid
-        self.exited = exited
-
-    def signal(self, number: int, *, tree: bool) -> list[int]:
-        """Signal the main process, or every process of the command. Returns the pids that may not be."""
-        targets = process_tree.tree_of(self.marker, self.pid) if tree else [self.pid] if self.pid else []
-        return [pid for pid in targets if not process_tree.send_signal(pid, number)]
-
-    def remaining(self) -> list[int]:
-        """Pids of living processes of this command."""
-        return process_tree.tree_of(self.marker, self.pid)
 
 
 class ShimClient:
     """Starts the shim of a run on first use and speaks with it."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
-        self.directory = directory
+    def __init__(self, evidence: Evidence, environment: Mapping[str, str]) -> None:
+        self.directory = evidence.directory
         self.environment = environment
+        self._evidence = evidence
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._started: dict[str, asyncio.Future[int]] = {}
-        self._exits: dict[str, asyncio.Future[Exit]] = {}
+        self._commands: dict[str, Command] = {}
         self._buffer = bytearray()
         self._unsent = bytearray()
 
@@ -108,48 +53,75 @@ class ShimClient:
         """Start a command with its output in the spool file of `key`.
 
         Raises CommandNotFoundError naming the program, AlreadyStartedError when the spool exists,
-        StepError for another refusal of the system, ShimLostError when the shim dies.
+        StepError for another refusal of the system, ShimLostError when two shims died before they started
+        it.
         """
+        message = {
+            "do": "start",
+            "key": key,
+            "argv": list(argv),
+            "env": {**(env or {}), process_tree.MARKER: marker(self.directory, key)},
+            "cwd": cwd,
+            "session": session,
+        }
+        try:
+            try:
+                return await self._start(key, message)
+            except ShimLostError:
+                return await self._start(key, message)
+        except OSError as error:
+            raise _refusal(argv[0], cwd, error) from None
+
+    async def _start(self, key: str, message: Mapping[str, object]) -> Command:
+        """Raises OSError, or ShimLostError when the shim died and never started it."""
         loop = asyncio.get_running_loop()
         if self._socket is None:
             self._launch(loop)
-        started: asyncio.Future[int] = loop.create_future()
-        exited: asyncio.Future[Exit] = loop.create_future()
-        self._started[key], self._exits[key] = started, exited
-        environment = {**(env or {}), process_tree.MARKER: marker(self.directory, key)}
-        self._send(
-            {
-                "do": "start",
-                "key": key,
-                "argv": list(argv),
-                "env": environment,
-                "cwd": cwd,
-                "session": session,
-            }
-        )
+        started = self._started[key] = loop.create_future()
+        command = Command(key, self._evidence.spool(key), None, loop.create_future())
+        self._commands[key] = command
+        self._send(message)
         try:
-            pid = await started
-        except OSError as error:
-            self._exits.pop(key, None)
-            raise _refusal(argv[0], cwd, error) from None
-        return Command(key, self.directory / f"{key}.out", pid, exited)
+            command.pid = await started
+        except (OSError, StepError):
+            self._commands.pop(key, None)
+            raise
+        return command
 
     def _launch(self, loop: asyncio.AbstractEventLoop) -> None:
         ours, theirs = socket.socketpair()
-        number = len(list(self.directory.glob(RECORDS_GLOB))) + 1
-        with theirs, (self.directory / "shim.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SHIM), str(self.directory), f"exits-{number}.jsonl"],
-                stdin=theirs.fileno(),
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                process_group=0,
-            )
+        records = self._reserve_records()
+        try:
+            with theirs, (self.directory / "shim.log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(SHIM), str(self.directory)],
+                    stdin=theirs.fileno(),
+                    stdout=records,
+                    stderr=log,
+                    cwd="/",
+                    process_group=0,
+                )
+        finally:
+            os.close(records)
         ours.setblocking(False)
         self._socket = ours
+        self._buffer.clear()
+        self._unsent.clear()
         loop.add_reader(ours, self._receive)
         self._send({"do": "environment", "env": dict(self.environment)})
+
+    def _reserve_records(self) -> int:
+        """A records file of the shim's own, locked before the shim exists: who looks finds it alive."""
+        number = 1
+        while True:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                descriptor = os.open(records_path(self.directory, number), flags, 0o600)
+            except FileExistsError:
+                number += 1
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
 
     def _send(self, message: Mapping[str, object]) -> None:
         self._unsent += json.dumps(message).encode() + b"\n"
@@ -191,44 +163,62 @@ class ShimClient:
 
     def _handle(self, message: dict[str, object]) -> None:
         key, did = str(message["key"]), message["did"]
+        command = self._commands.get(key)
         if did == "exit":
-            exited = self._exits.pop(key, None)
-            if exited is not None and not exited.done():
-                exited.set_result(exit_from(message))
-            return
-        started = self._started.pop(key)
+            self._commands.pop(key, None)
+            if command is not None and not command.exited.done():
+                command.exited.set_result(exit_from(message))
+        elif did == "asks":
+            if command is not None:
+                command.asks = True
+        else:
+            self._answer(self._started.pop(key), message)
+
+    def _answer(self, started: asyncio.Future[int], message: Mapping[str, object]) -> None:
         if started.done():
             return
-        if did == "started":
+        if message["did"] == "started":
             started.set_result(int(str(message["pid"])))
         else:
             number = int(str(message["errno"]))
             started.set_exception(OSError(number, os.strerror(number), str(message["file"])))
 
     def _lost(self) -> None:
-        self.close()
-        lost = ShimLostError("the process that waits for commands ended unexpectedly")
-        for started in self._started.values():
-            started.set_exception(lost)
-        for exited in self._exits.values():
-            exited.set_exception(lost)
-            exited.exception()  # Whoever waited for it may be gone.
+        """The shim died. What it had started goes on, and is followed like any command of a dead shim."""
+        self._disconnect()
+        for key, started in self._started.items():
+            command = self._commands.pop(key)
+            if not started.done():
+                started.set_exception(_unanswered(command))
+        for command in self._commands.values():
+            self._evidence.watch(command)
         self._started.clear()
-        self._exits.clear()
+        self._commands.clear()
 
-    def close(self) -> None:
-        """Let the shim go: it ends when its last command has ended."""
+    def _disconnect(self) -> None:
         if self._socket is not None:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._socket)
             loop.remove_writer(self._socket)
             self._socket.close()
             self._socket = None
-        if self._process is not None and not self._exits:
-            self._process.wait()
-        elif self._process is not None:
-            self._process.returncode = 0  # It lives on for its commands; Popen must not warn about it.
-        self._process = None
+        if self._process is not None and self._process.poll() is None:
+            self._process.returncode = 0  # Popen must not warn about one that lives on.
+
+    def close(self) -> None:
+        """Let the shim go: it ends when its last command has ended."""
+        process, self._process = self._process, None
+        if process is not None and self._commands:
+            process.returncode = 0
+        self._disconnect()
+        if process is not None and not self._commands:
+            process.wait()
+
+
+def _unanswered(command: Command) -> StepError:
+    if command.spool.exists():
+        return AlreadyStartedError("the process that was to start it died when it had begun")
+    return ShimLostError("the process that starts commands died")
 
 
 def _refusal(program: str, cwd: str | None, error: OSError) -> StepError:
@@ -242,28 +232,3 @@ def _refusal(program: str, cwd: str | None, error: OSError) -> StepError:
             hint=f"install {program!r}, or disable the plugin: update-all plugins disable NAME",
         )
     return StepError(f"cannot start {program!r}: {error.strerror}")
-
-
-TERM_GRACE_SECONDS = 10.0
-SWEEP_SECONDS = 0.05
-SWEEPS = 100
-
-
-async def end_tree(command: Command, *, grace: float = TERM_GRACE_SECONDS) -> list[int]:
-    """TERM every process of a command, KILL what is left after `grace` seconds, sweep what escapes.
-
-    Returns the pids that could not be ended: processes of another user.
-    """
-    loop = asyncio.get_running_loop()
-    command.signal(signal.SIGTERM, tree=True)
-    deadline = loop.time() + grace
-    while loop.time() < deadline and command.remaining():  # noqa: ASYNC110 - the kernel sets no event
-        await asyncio.sleep(SWEEP_SECONDS)
-    for _ in range(SWEEPS):
-        left = command.remaining()
-        if not left:
-            break
-        if len(command.signal(signal.SIGKILL, tree=True)) == len(left):
-            return left
-        await asyncio.sleep(SWEEP_SECONDS)
-    return command.remaining()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from update_all.core.errors import NeedsDecisionError, NoProgressError, PlanChangedError
+from update_all.core.errors import BusyError, NeedsDecisionError, NoProgressError, PlanChangedError
 from update_all.core.evidence import Evidence
 from update_all.core.fingerprint import PlanDifference, compare
 from update_all.core.models import UpdateStep
@@ -26,11 +26,16 @@ class StepRecovery:
 
 @dataclass(slots=True)
 class PluginRecovery:
-    """Where a plugin's steps stand. `forget` are steps to drop from the state: they vanished or changed."""
+    """Where a plugin's steps stand.
+
+    `forget` are steps to drop from the state, because they vanished; `reopen` are steps that run again
+    although they were done, because they changed or somebody says so.
+    """
 
     done: set[str] = field(default_factory=set)
     steps: dict[str, StepRecovery] = field(default_factory=dict)
     forget: list[str] = field(default_factory=list)
+    reopen: list[str] = field(default_factory=list)
     difference: PlanDifference = field(default_factory=PlanDifference)
     fruitless_resumes: int = 0
 
@@ -47,7 +52,8 @@ def recover(
 ) -> PluginRecovery:
     """Decide for every step of a plugin how a resume goes on (system.md section 4).
 
-    Raises PlanChangedError (with `strict`) and NoProgressError.
+    Raises PlanChangedError (with `strict`), NoProgressError, and BusyError when a command still runs whose
+    step has vanished or changed: it can neither be followed nor started beside itself.
     """
     difference = compare(state.step_fingerprints, plan.step_fingerprints)
     if difference and strict:
@@ -56,16 +62,21 @@ def recover(
             hint=f"update-all resume {plan.name} (without --strict) goes on with the new plan",
         )
     fruitless = state.fruitless_resumes + 1
-    if fruitless > MAX_FRUITLESS_RESUMES:
+    if fruitless > MAX_FRUITLESS_RESUMES and not redo and not assume_done:
         raise NoProgressError(
             f"{plan.name} was resumed {MAX_FRUITLESS_RESUMES} times and no step got done",
             hint=f"update-all history shows why; update-all run {plan.name} starts afresh",
         )
+    for name in (*difference.vanished, *difference.changed):
+        _refuse_running(plan.name, name, state, evidence)
     recovery = PluginRecovery(difference=difference, fruitless_resumes=fruitless)
     for step in plan.steps:
         _recover_step(recovery, plan, step, state, evidence, boot_id, set(redo), set(assume_done))
-    recovery.forget = [*difference.vanished, *(name for name in difference.changed if name not in redo)]
-    recovery.forget = [name for name in recovery.forget if name not in recovery.steps]
+    if any(state.execution.step_results[name].up_to_date for name in recovery.done & state.completed):
+        # It was found that nothing is to do, and the crash came before the rest was reported skipped.
+        recovery.done |= {step.name for step in plan.steps if step.name not in recovery.steps}
+    recovery.forget = list(difference.vanished)
+    recovery.reopen = [*difference.changed, *(name for name in recovery.steps if name in redo)]
     return recovery
 
 
@@ -83,10 +94,13 @@ def _recover_step(
     next_attempt = Attempt(state.attempts.get(name, 0) + 1)
     changed = name in recovery.difference.changed
     active = state.active.get(name)
-    if name in assume_done:
+    found = None
+    if active is not None:
+        same_boot = state.boot_id == boot_id
+        found = _in_flight(plan.name, step, active, evidence, same_boot=same_boot, changed=changed)
+    if name in assume_done and (found is None or found.verdict is not Verdict.REATTACH):
         recovery.done.add(name)
-    elif active is not None:
-        found = _in_flight(plan.name, step, active, evidence, same_boot=state.boot_id == boot_id)
+    elif found is not None:
         if name in redo and found.verdict is Verdict.ASK:
             found = StepRecovery(Verdict.RERUN, next_attempt)
         recovery.steps[name] = found
@@ -94,22 +108,29 @@ def _recover_step(
         recovery.steps[name] = StepRecovery(Verdict.RERUN, next_attempt)
     elif name in state.completed and not changed:
         recovery.done.add(name)
-    elif name in state.execution.step_results:
+    elif name in state.execution.step_results or name in state.attempts:
         # It failed, was interrupted, or was done by a definition that is not today's.
-        known = (
-            Verdict.CHECK
-            if step.check_fn is not None
-            else unknown_verdict(idempotent=step.idempotent, attempt=1)
-        )
-        recovery.steps[name] = StepRecovery(known, next_attempt)
+        recovery.steps[name] = StepRecovery(_unknown(step, attempt=1), next_attempt)
+
+
+def _unknown(step: UpdateStep, attempt: int) -> Verdict:
+    if step.check_fn is not None:
+        return Verdict.CHECK
+    return unknown_verdict(idempotent=step.idempotent, attempt=attempt)
+
+
+def _keys(plugin: str, step: str, active: Active) -> list[str]:
+    return [command_key(plugin, step, active.attempt, index) for index in range(active.commands)]
 
 
 def _in_flight(
-    plugin: str, step: UpdateStep, active: Active, evidence: Evidence, *, same_boot: bool
+    plugin: str, step: UpdateStep, active: Active, evidence: Evidence, *, same_boot: bool, changed: bool
 ) -> StepRecovery:
-    """A step whose intent is durable and whose end is not."""
+    """A step whose intent is durable and whose end is not. What a changed one did says nothing of today's."""
     number, commands = active.attempt, len(step.commands or ())
     keys = [command_key(plugin, step.name, number, index) for index in range(commands)]
+    if changed and any(map(evidence.started, _keys(plugin, step.name, active))):
+        return StepRecovery(_unknown(step, number), Attempt(number + 1))
     recorded = [key for key in keys if key in evidence.exits or key in evidence.refused]
     current = next((index for index, key in enumerate(keys) if key not in recorded), commands)
     key = keys[current] if current < commands else ""
@@ -128,23 +149,33 @@ def _in_flight(
     return StepRecovery(found, Attempt(number + 1))
 
 
-def refuse_unknown(plan: PluginPlan, state: PluginState, evidence: Evidence, boot_id: str) -> list[str]:
-    """For a run that starts afresh: the keys of commands that an earlier run left running.
+def refuse_unknown(
+    plan: PluginPlan, state: PluginState, evidence: Evidence, boot_id: str, *, wanted: str = ""
+) -> None:
+    """For a run that starts afresh: refuse what an earlier run has left undecided.
 
-    Raises NeedsDecisionError when a step that must not be repeated may have happened.
+    `wanted` is a step that a person has named to be started. Raises BusyError when a command of the earlier
+    run still runs, NeedsDecisionError when another step that must not be repeated may have happened.
     """
-    running: list[str] = []
     for name, active in state.active.items():
+        _refuse_running(plan.name, name, state, evidence)
         step = next((step for step in plan.steps if step.name == name), None)
-        keys = [command_key(plan.name, name, active.attempt, index) for index in range(active.commands)]
-        living = [key for key in keys if evidence.running(key)]
-        running += living
-        if step is None or living:
+        if step is None or name == wanted:
             continue
-        found = _in_flight(plan.name, step, active, evidence, same_boot=state.boot_id == boot_id)
+        changed = state.step_fingerprints.get(name) != plan.step_fingerprints[name]
+        same_boot = state.boot_id == boot_id
+        found = _in_flight(plan.name, step, active, evidence, same_boot=same_boot, changed=changed)
         if found.verdict is Verdict.ASK:
             raise undecided(plan.name, name)
-    return running
+
+
+def _refuse_running(plugin: str, step: str, state: PluginState, evidence: Evidence) -> None:
+    active = state.active.get(step)
+    if active is not None and any(map(evidence.running, _keys(plugin, step, active))):
+        raise BusyError(
+            f"{plugin}: {step} of an earlier run is still running",
+            hint=f"update-all resume {plugin} follows it, if the plan is still the same; or wait for its end",
+        )
 
 
 def undecided(plugin: str, step: str) -> NeedsDecisionError:

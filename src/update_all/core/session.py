@@ -15,7 +15,7 @@ from update_all.core import paths
 from update_all.core.errors import StateError, UsageError
 from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts
-from update_all.core.journal import JournalWriter
+from update_all.core.journal import JOURNAL, JournalWriter, read_events
 from update_all.core.locks import exclusive
 from update_all.core.models import StepExecutionState
 from update_all.core.orchestration import Run, RunResult, RunSettings
@@ -24,8 +24,8 @@ from update_all.core.recovery import PluginRecovery, recover, refuse_unknown
 from update_all.core.shim import boot_id
 from update_all.core.state import StateStore
 from update_all.core.steps import Privileges
-from update_all.core.streaming import StreamEvent, WarningEvent
-from update_all.core.transitions import Outcome, PluginState, resume_record
+from update_all.core.streaming import StepStartEvent, StreamEvent, WarningEvent
+from update_all.core.transitions import Outcome, PluginState, assumed_record, resume_record
 
 KEPT_RUNS = 50
 
@@ -60,6 +60,7 @@ class Session:
     resumed: bool = False
     warnings: list[str] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _locked: set[str] = field(default_factory=set)
     store: StateStore = field(init=False)
     directory: Path = field(init=False)
     boot_id: str = field(init=False)
@@ -77,43 +78,60 @@ class Session:
         self._stack.close()
 
     def lock(self, plugin: str) -> None:
-        """Keep every other process from running this plugin. Raises BusyError."""
+        """Keep every other process from running this plugin, once and for the whole session.
+
+        Raises BusyError.
+        """
+        if plugin in self._locked:
+            return
         paths.secure_directory(self.store.directory)
         self._stack.enter_context(exclusive(self.store.directory / f"{plugin}.lock", plugin))
+        self._locked.add(plugin)
 
     def load(self, plugin: str) -> PluginState | None:
-        """The plugin's state, as far as it can be read; what was set aside is added to `warnings`."""
+        """The plugin's state, as far as it can be read; what was set aside is added to `warnings`.
+
+        Where the newest state is lost, the files of the newest run tell which steps may have happened.
+        Raises BusyError when another process has the plugin, StateError.
+        """
+        self.lock(plugin)
         loaded = self.store.load(plugin)
         self.warnings += loaded.warnings
         state = loaded.state
-        if state is None and loaded.lost:
-            state = PluginState(run_id=self._last_run_of(plugin), execution=StepExecutionState(plugin))
-        if state is not None and loaded.lost:
-            _add_unrecorded(state, Evidence(self.state_directory / "runs" / state.run_id))
+        if not loaded.lost:
+            return state
+        for run_id in run_ids(self.state_directory):
+            if state is not None and run_id < state.run_id:
+                break
+            traces = _traces(self.state_directory / "runs" / run_id, plugin)
+            if traces:
+                if state is None or run_id > state.run_id:
+                    execution = StepExecutionState(plugin)
+                    state = PluginState(run_id=run_id, execution=execution, boot_id=self.boot_id)
+                for step, attempt, commands in traces:
+                    if step not in state.completed and state.attempts.get(step, 0) <= attempt:
+                        state.note_unrecorded(step, attempt, commands)
+                break
         return state
 
-    def _last_run_of(self, plugin: str) -> str:
-        runs = run_ids(self.state_directory)
-        base = self.state_directory / "runs"
-        return next((run for run in runs if any((base / run).glob(f"{plugin}:*"))), self.run_id)
+    def start_afresh(self, plan: PluginPlan) -> PluginRecovery:
+        """Open a new state for a plugin.
 
-    def start_afresh(self, plan: PluginPlan) -> tuple[PluginRecovery, list[str]]:
-        """Open a new state for a plugin: its recovery, and the spool paths of commands that still run.
-
-        Raises NeedsDecisionError, BusyError, StateError.
+        Raises NeedsDecisionError, StateError, and BusyError: another process has the plugin, or a command of
+        an earlier run still runs.
         """
-        self.lock(plan.name)
         previous = self.load(plan.name)
-        running: list[str] = []
+        self._refuse_unknown(plan, previous)
+        self.store.open(self._new_state(plan, previous))
+        plan.plugin.facts = {}
+        return PluginRecovery()
+
+    def _refuse_unknown(self, plan: PluginPlan, previous: PluginState | None, wanted: str = "") -> None:
         if previous is not None and previous.outcome is Outcome.UNFINISHED and previous.active:
             evidence = Evidence(self.state_directory / "runs" / previous.run_id)
-            keys = refuse_unknown(plan, previous, evidence, self.boot_id)
-            running = [str(evidence.spool(key)) for key in keys]
-        self.store.open(self._new_state(plan))
-        plan.plugin.facts = self.store.state(plan.name).facts
-        return PluginRecovery(), running
+            refuse_unknown(plan, previous, evidence, self.boot_id, wanted=wanted)
 
-    def _new_state(self, plan: PluginPlan) -> PluginState:
+    def _new_state(self, plan: PluginPlan, previous: PluginState | None) -> PluginState:
         return PluginState(
             run_id=self.run_id,
             execution=StepExecutionState(plan.name),
@@ -122,6 +140,7 @@ class Session:
             boot_id=self.boot_id,
             check=plan.check,
             versions_before=None if plan.versions_before is None else dict(plan.versions_before),
+            sequence=0 if previous is None else previous.sequence,
         )
 
     def go_on(self, plan: PluginPlan, state: PluginState, options: ResumeOptions) -> PluginRecovery:
@@ -143,19 +162,18 @@ class Session:
             self.warnings.append(f"the plan of {plan.name} has changed: {recovery.difference.describe()}")
         state.fingerprint = plan.fingerprint
         state.step_fingerprints = dict(plan.step_fingerprints)
-        self.store.open(state)
-        record = resume_record(recovery.fruitless_resumes, self.boot_id, recovery.forget)
-        self.store.record(plan.name, record)
-        for name in recovery.done - state.completed:
-            self.store.assume_done(plan.name, name)
-        self.store.commit()
+        going_on = resume_record(recovery.fruitless_resumes, self.boot_id, recovery.forget, recovery.reopen)
+        known = state.completed - set(recovery.reopen)
+        # One write: a crash leaves the state of before, or all of what the resume has decided.
+        self.store.open(state, [going_on, *map(assumed_record, sorted(recovery.done - known))])
         plan.plugin.facts = dict(state.facts)
         return recovery
 
     def start_at(self, plan: PluginPlan, state: PluginState | None, options: ResumeOptions) -> PluginRecovery:
         """Open the state to start at a named step, keeping what an unfinished run before it has done.
 
-        Raises UsageError for an unknown step or one whose dependencies are not done (unless forced).
+        Naming the step is the decision to repeat it. Raises UsageError for an unknown step or one whose
+        dependencies are not done (unless forced), and what `start_afresh` raises.
         """
         assert options.from_step is not None  # noqa: S101 - the caller's reason to call
         names = [step.name for step in plan.steps]
@@ -168,14 +186,12 @@ class Session:
         if not options.force:
             _require_dependencies(plan, options.from_step, done)
         self.lock(plan.name)
-        fresh = self._new_state(plan)
+        self._refuse_unknown(plan, state, options.from_step)
+        fresh = self._new_state(plan, state)
         if state is not None:
             fresh.facts = dict(state.facts)
             fresh.versions_before = state.versions_before or fresh.versions_before
-        self.store.open(fresh)
-        for name in names[:position]:
-            self.store.assume_done(plan.name, name)
-        self.store.commit()
+        self.store.open(fresh, [assumed_record(name) for name in names[:position]])
         plan.plugin.facts = dict(fresh.facts)
         return PluginRecovery(done=set(names[:position]))
 
@@ -235,16 +251,19 @@ def _require_dependencies(plan: PluginPlan, name: str, done: set[str]) -> None:
         )
 
 
-def _add_unrecorded(state: PluginState, evidence: Evidence) -> None:
-    """Steps that the lost state may have known: the records and spools of the run name them."""
-    prefix = f"{state.plugin}:"
-    for key in {*evidence.exits, *evidence.pids, *evidence.spooled_keys()}:
-        if not key.startswith(prefix):
-            continue
-        step, attempt, index = key[len(prefix) :].split(":")
-        if step in state.completed or state.attempts.get(step, 0) > int(attempt):
-            continue
-        state.note_unrecorded(step, int(attempt), int(index) + 1)
+def _traces(run: Path, plugin: str) -> list[tuple[str, int, int]]:
+    """Step, attempt and number of commands of all that a run is known to have started of a plugin."""
+    evidence = Evidence(run)
+    found: list[tuple[str, int, int]] = []
+    for key in sorted({*evidence.exits, *evidence.pids, *evidence.spooled_keys()}):
+        name, *rest = key.split(":")
+        if name == plugin and len(rest) == 3 and rest[1].isdecimal() and rest[2].isdecimal():
+            found.append((rest[0], int(rest[1]), int(rest[2]) + 1))
+    with contextlib.suppress(OSError):
+        for event, _ in read_events(run / JOURNAL):
+            if isinstance(event, StepStartEvent) and event.plugin_name == plugin:
+                found.append((event.step_name, event.attempt, 0))
+    return found
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str], where: str = "") -> UsageError:

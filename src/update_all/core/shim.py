@@ -1,6 +1,7 @@
 """The shim: one small process per run that starts the commands of steps and survives the orchestrator.
 
-Runs as `python -I -S shim.py RUN_DIR RECORDS` with a socket as stdin; imports the standard library only.
+Runs as `python -I -S shim.py RUN_DIR` with a socket as stdin and its records file, locked with flock(2), as
+stdout; imports the standard library only.
 It outlives a killed orchestrator, so every command has somebody who waits for it and writes down how it
 ended. One shim serves all commands of a run: an interpreter or a shell for each of them would double the
 cost of a spawn (engine-limits.md section 1).
@@ -9,11 +10,12 @@ For each command it (1) creates the spool file `KEY.out` and takes a flock(2) on
 with that open file as stdout, stderr and descriptor LOCK_FD, so that the lock lives exactly as long as any
 process of the command, whatever happens to us, (3) when the command ends, appends an exit record to its
 records file. The records are not flushed: they matter when the orchestrator died, not when the machine did
-(system.md section 4). The records file is locked for the life of the shim: who finds it locked knows that
+(system.md section 4). The lock of the records file lives as long as the shim: who finds it locked knows that
 records may still come.
 
 Messages, one JSON object a line. In: `environment` {env}, `start` {key, argv, env, cwd, session}.
-Out: `started` {key, pid}, `refused` {key, errno}, `exit` {key, code, cpu, rss, read, written}.
+Out: `started` {key, pid}, `refused` {key, errno}, `exit` {key, code, cpu, rss, read, written}, `asks` {key}:
+the command was stopped because it reads from the terminal or sets it up (termios(3), SIGTTIN and SIGTTOU).
 When the socket closes, the shim waits for the commands that still run, then ends.
 """
 
@@ -56,15 +58,13 @@ def start_ticks(pid: int) -> int:
 class Shim:
     """State of the process: what runs, and the socket to the orchestrator while it lives."""
 
-    def __init__(self, directory: str, records: str, connection: socket.socket) -> None:
+    def __init__(self, directory: str, records: int, connection: socket.socket) -> None:
         self.directory = directory
+        self.records = records
         self.connection: socket.socket | None = connection
         self.buffer = bytearray()
         self.base = dict(os.environ)
         self.running: dict[int, str] = {}
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self.records = os.open(os.path.join(directory, records), flags, 0o600)  # noqa: PTH118 - no pathlib here
-        fcntl.flock(self.records, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def serve(self) -> None:
         """Answer messages and reap children until the orchestrator is gone and nothing runs."""
@@ -125,12 +125,14 @@ class Shim:
         spool = None
         try:
             spool = os.open(os.path.join(self.directory, f"{key}.out"), flags, 0o600)  # noqa: PTH118
-            fcntl.flock(spool, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Nobody else locks it but for the instant of a test: is_locked() in core.evidence.
+            fcntl.flock(spool, fcntl.LOCK_EX)
             pid = self.spawn(argv, env, None if cwd is None else str(cwd), spool, bool(message["session"]))
-        except OSError as error:
-            number = error.errno or errno.EIO
-            self.record({"key": key, "refused": number})
-            self.send({"did": "refused", "key": key, "errno": number, "file": str(error.filename or "")})
+        except (OSError, ValueError) as error:
+            # ValueError: a NUL, or what the encoding of the file system cannot express.
+            number, file = (error.errno, error.filename) if isinstance(error, OSError) else (errno.EINVAL, "")
+            self.record({"key": key, "refused": number or errno.EIO})
+            self.send({"did": "refused", "key": key, "errno": number or errno.EIO, "file": str(file or "")})
             return
         finally:
             if spool is not None:
@@ -165,26 +167,36 @@ class Shim:
     def reap(self) -> None:
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            key = self.running.pop(pid, None)
+            key = self.running.get(pid)
             if key is None:
                 continue  # An orphan that we adopted as subreaper.
-            code = os.waitstatus_to_exitcode(status)
-            message: Message = {
-                "key": key,
-                "code": code,
-                "ended": time.time(),
-                "cpu": round(usage.ru_utime + usage.ru_stime, 6),
-                "rss": usage.ru_maxrss * 1024,
-                "read": usage.ru_inblock * 512,
-                "written": usage.ru_oublock * 512,
-            }
-            self.record(message)
-            self.send({"did": "exit", **message})
+            if os.WIFSTOPPED(status):
+                if os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU):
+                    self.tell("asks", {"key": key, "asks": True})
+                continue
+            del self.running[pid]
+            self.tell(
+                "exit",
+                {
+                    "key": key,
+                    "code": os.waitstatus_to_exitcode(status),
+                    "ended": time.time(),
+                    "cpu": round(usage.ru_utime + usage.ru_stime, 6),
+                    "rss": usage.ru_maxrss * 1024,
+                    "read": usage.ru_inblock * 512,
+                    "written": usage.ru_oublock * 512,
+                },
+            )
+
+    def tell(self, did: str, message: Message) -> None:
+        """Record first, then send: what the orchestrator heard is never news to the next one."""
+        self.record(message)
+        self.send({"did": did, **message})
 
     def record(self, message: Message) -> None:
         """One line, one write(2): what was written survives our death."""
@@ -211,7 +223,7 @@ def main() -> None:
     if os.getpgid(0) != os.getpid():
         os.setpgid(0, 0)
     CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    Shim(sys.argv[1], sys.argv[2], socket.socket(fileno=0)).serve()
+    Shim(sys.argv[1], 1, socket.socket(fileno=0)).serve()
 
 
 if __name__ == "__main__":

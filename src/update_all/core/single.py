@@ -13,11 +13,12 @@ from update_all.core.orchestration import RunSettings
 from update_all.core.planning import Updater, plan_plugin
 from update_all.core.session import ResumeOptions, Session, new_run_id
 from update_all.core.state import StateStore
-from update_all.core.streaming import StreamEvent
+from update_all.core.streaming import StreamEvent, WarningEvent
 from update_all.core.transitions import Outcome
 
-MOST_UNREAD = 1000
-"""Events that may wait for a slow reader before the output of commands is left in its files."""
+MOST_UNREAD = 16
+"""Events that may wait for a slow reader before the output of commands is left in its files: one event can
+hold 1 MiB."""
 
 
 def unfinished_state(plugin: str) -> StepExecutionState | None:
@@ -40,9 +41,10 @@ async def stream_plugin(
     plan = plan_plugin(plugin, steps)
     queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
     interrupts = Interrupts()
+    reading = True
     with Session(paths.directories().state, new_run_id()) as session:
         if resume_from is None:
-            recovery, _ = session.start_afresh(plan)
+            recovery = session.start_afresh(plan)
         else:
             options = ResumeOptions(from_step=resume_from)
             recovery = session.start_at(plan, session.load(plan.name), options)
@@ -54,8 +56,8 @@ async def stream_plugin(
                     {plan.name: recovery},
                     privileges=Rights.find(),
                     settings=RunSettings(),
-                    sink=queue.put_nowait,
-                    may_continue=lambda: queue.qsize() < MOST_UNREAD,
+                    sink=lambda event: queue.put_nowait(event) if reading else None,
+                    may_continue=lambda: not reading or queue.qsize() < MOST_UNREAD,
                     interrupts=interrupts,
                 )
             finally:
@@ -64,10 +66,11 @@ async def stream_plugin(
         task = asyncio.ensure_future(run())
         try:
             while (event := await queue.get()) is not None:
-                if event.plugin_name == plan.name:
+                if event.plugin_name == plan.name or isinstance(event, WarningEvent):
                     yield event
             await task
         finally:
+            reading = False
             interrupts.escalate(Urgency.STOP)
             with contextlib.suppress(asyncio.CancelledError):
                 await task

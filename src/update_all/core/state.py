@@ -11,20 +11,23 @@ import contextlib
 import itertools
 import json
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from update_all.core import paths
-from update_all.core.errors import StateError, StateWriteError
-from update_all.core.json_reading import loads
-from update_all.core.models import NAME, JsonValue, StepResult
+from update_all.core.errors import InvalidDefinitionError, StateError, StateWriteError
+from update_all.core.json_reading import Reader, loads
+from update_all.core.models import NAME
 from update_all.core.state_json import NewerSchemaError, state_from, state_to
-from update_all.core.transitions import PluginState, Record, end_record
+from update_all.core.transitions import PluginState, Record
 
 WHOLE_FILE_BYTES = 16 * 1024
 """Up to this size a state is written whole at each transition."""
 KEPT_CORRUPT = 5
+_STATE_FILE = re.compile(r"(.+)\.json(?:\.prev|\.corrupt-\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,12 @@ class _Writer:
             self.append(records)
 
     def write_whole(self) -> None:
-        data = json.dumps(state_to(self.state), separators=(",", ":"), ensure_ascii=False).encode()
+        data = self.encoded()
+        if len(data) >= paths.MAX_STATE_BYTES:
+            raise StateWriteError(
+                f"the state of {self.state.plugin} would be {len(data)} bytes long, which nothing would read",
+                hint="the plugin keeps too much in its facts",
+            )
         paths.write_atomic(self.path, data + b"\n")
         self.whole_bytes = len(data)
         if self.journal_bytes:
@@ -63,6 +71,9 @@ class _Writer:
             with contextlib.suppress(OSError):
                 self.journal.unlink()
             self.journal_bytes = 0
+
+    def encoded(self) -> bytes:
+        return json.dumps(state_to(self.state), separators=(",", ":")).encode()
 
     def append(self, records: list[Record]) -> None:
         lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
@@ -77,6 +88,7 @@ class StateStore:
         self.directory = directory / "steps"
         self._writers: dict[str, _Writer] = {}
         self._dirty: dict[str, _Writer] = {}
+        self._damaged_journals: set[str] = set()
 
     def path(self, plugin: str) -> Path:
         """The state file of a plugin. Raises StateError for a name that cannot be one."""
@@ -85,11 +97,13 @@ class StateStore:
         return self.directory / f"{plugin}.json"
 
     def plugins(self) -> list[str]:
-        """Names of the plugins that have a state."""
+        """Names of the plugins that have a state, also one of which only older or damaged files are left."""
         try:
-            return sorted(path.stem for path in self.directory.glob("*.json"))
+            found = [_STATE_FILE.fullmatch(name) for name in os.listdir(self.directory)]  # noqa: PTH208 - names only
         except OSError:
             return []
+        names = {match.group(1) for match in found if match is not None}
+        return sorted(name for name in names if NAME.fullmatch(name))
 
     def load(self, plugin: str) -> Loaded:
         """Read a state; a damaged one is set aside and the previous one used (system.md section 4).
@@ -97,6 +111,7 @@ class StateStore:
         Raises StateError for what must be left alone: newer schema, wrong owner, a link, too big.
         """
         path = self.path(plugin)
+        journal = path.with_suffix(".journal")
         warnings: list[str] = []
         lost = False
         for candidate in (path, path.with_name(path.name + paths.PREVIOUS_SUFFIX)):
@@ -112,8 +127,17 @@ class StateStore:
             if candidate != path and not lost:
                 warnings.append(f"{path} is missing; {candidate.name} was used")
                 lost = True
+            problem = self._replay(state)
+            if problem and not lost:
+                warnings.append(f"{journal} is damaged ({problem}); what follows there is lost")
+                lost = True
             return Loaded(state, tuple(warnings), lost)
-        return Loaded(None, tuple(warnings), lost)
+        remains = [name for name in (journal, *_corrupt_names(path)) if name.exists()]
+        if remains and not lost:
+            warnings.append(f"{path} is missing; {remains[-1].name} is what is left of it")
+        if journal in remains:
+            self._damaged_journals.add(plugin)
+        return Loaded(None, tuple(warnings), lost or bool(remains))
 
     def peek(self, plugin: str) -> PluginState:
         """Read a state without setting anything aside. Raises StateError, ValueError when it is damaged."""
@@ -130,20 +154,59 @@ class StateStore:
             ) from None
         if state.plugin != plugin:
             raise ValueError(f"it belongs to {state.plugin!r}")
-        journal = self.path(plugin).with_suffix(".journal")
-        for record in _journal_records(journal):
-            number = record.get("n")
-            if isinstance(number, int) and number == state.sequence + 1:
-                state.apply(record)
         return state
 
-    def open(self, state: PluginState) -> None:
-        """Make this the plugin's state, durably. Raises StateWriteError."""
-        paths.secure_directory(self.directory)
+    def _replay(self, state: PluginState) -> str:
+        """Fold the journal into a state. Returns what is wrong with it, "" for a good one.
+
+        Records that the state has already are what a crash leaves between writing the state whole and
+        removing the journal; a torn last line is what one leaves in the middle of an append.
+        """
+        journal = self.path(state.plugin).with_suffix(".journal")
+        try:
+            data = paths.read_secure(journal, max_bytes=paths.MAX_STATE_BYTES * 4)
+        except FileNotFoundError:
+            return ""
+        try:
+            for line in data.split(b"\n")[:-1]:
+                record = Reader(loads(line), "record")
+                number = record.get("n", int)
+                if number > state.sequence + 1:
+                    raise ValueError(f"record {number} follows record {state.sequence}")
+                if number == state.sequence + 1:
+                    state.apply(dict(record.data))
+        except ValueError as error:
+            self._damaged_journals.add(state.plugin)
+            return str(error)
+        return ""
+
+    def open(self, state: PluginState, records: Sequence[Record] = ()) -> None:
+        """Make this the plugin's state, changed by `records`, durably and at once.
+
+        The state's sequence must not be below that of the state before: it tells the records of an older
+        journal. Raises StateWriteError, and InvalidDefinitionError for a state that could not be read again.
+        """
+        for record in records:
+            state.apply(_stamped(state, record))
         writer = _Writer(state, self.path(state.plugin))
-        with contextlib.suppress(OSError):
-            writer.journal.unlink()
+        try:
+            state_from(loads(writer.encoded()))
+        except ValueError as error:
+            raise InvalidDefinitionError(
+                f"plugin {state.plugin!r} has answered what cannot be kept: {error}"
+            ) from None
+        paths.secure_directory(self.directory)
         writer.write_whole()
+        # Only now: until then the state and its journal are what is known of the plugin.
+        try:
+            if state.plugin in self._damaged_journals:
+                _set_aside(writer.journal)
+            writer.journal.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateWriteError(
+                f"{writer.journal} cannot be removed: {error.strerror}", hint=f"rm {writer.journal}"
+            ) from error
+        self._damaged_journals.discard(state.plugin)
         self._writers[state.plugin] = writer
 
     def state(self, plugin: str) -> PluginState:
@@ -153,18 +216,10 @@ class StateStore:
     def record(self, plugin: str, record: Record) -> None:
         """Apply a record to the state in memory; `commit` makes it durable."""
         writer = self._writers[plugin]
-        stamped: Record = {
-            "n": writer.state.sequence + 1,
-            "at": datetime.now(UTC).isoformat(),
-            **record,
-        }
+        stamped = _stamped(writer.state, record)
         writer.state.apply(stamped)
         writer.pending.append(stamped)
         self._dirty[plugin] = writer
-
-    def assume_done(self, plugin: str, step: str) -> None:
-        """Record that a step counts as done although it did not run."""
-        self.record(plugin, end_record(StepResult(step, success=True, skipped=True)))
 
     def commit(self) -> None:
         """Make all recorded transitions durable. Raises StateWriteError; nothing may start after that."""
@@ -179,32 +234,23 @@ class StateStore:
             writer.write_whole()
 
 
-def _journal_records(path: Path) -> list[dict[str, JsonValue]]:
-    """Whole lines of the journal; a torn last line is what a crash leaves."""
-    try:
-        data = paths.read_secure(path, max_bytes=paths.MAX_STATE_BYTES * 4)
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in data.split(b"\n")[:-1]:
-        try:
-            record = loads(line)
-        except ValueError:
-            break
-        if isinstance(record, dict):
-            records.append(record)
-    return records
+def _stamped(state: PluginState, record: Record) -> Record:
+    return {"n": state.sequence + 1, "at": datetime.now(UTC).isoformat(), **record}
+
+
+def _corrupt_names(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}.corrupt-{number}") for number in range(1, KEPT_CORRUPT + 1)]
 
 
 def _set_aside(path: Path) -> Path:
     """Rename a damaged file to `.corrupt-<n>`, keeping the newest five."""
-    taken = [path.with_name(f"{path.name}.corrupt-{number}") for number in range(1, KEPT_CORRUPT + 1)]
+    taken = _corrupt_names(path)
     free = next((name for name in taken if not os.path.lexists(name)), None)
-    if free is None:
-        for older, newer in itertools.pairwise(taken):
-            newer.rename(older)
-        free = taken[-1]
     try:
+        if free is None:
+            for older, newer in itertools.pairwise(taken):
+                newer.rename(older)
+            free = taken[-1]
         path.rename(free)
     except OSError as error:
         raise StateWriteError(

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import operator
 import os
 import shutil
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from update_all.core.cleaning import clean, clean_line
+from update_all.core.command import Command, Exit
 from update_all.core.errors import CommandNotFoundError, StepError, UpToDate
 from update_all.core.evidence import Evidence
 from update_all.core.facts import fill_command
 from update_all.core.interrupts import Interrupts, Urgency
+from update_all.core.json_reading import Reader, loads
 from update_all.core.models import Change, Facts, StepResult, UpdateCommand, UpdateStep, Usage
 from update_all.core.output import Follower, PatternMatcher, StepLog, Tail
 from update_all.core.planning import Updater
-from update_all.core.processes import AlreadyStartedError, Command, Exit, ShimClient
+from update_all.core.processes import AlreadyStartedError, ShimClient
 from update_all.core.streaming import (
     CompletionEvent,
     OutputEvent,
@@ -30,7 +33,13 @@ from update_all.core.streaming import (
     StreamEvent,
     WarningEvent,
 )
-from update_all.core.supervision import InterruptedStepError, Supervision, TimedOutError, supervise
+from update_all.core.supervision import (
+    AskedError,
+    InterruptedStepError,
+    Supervision,
+    TimedOutError,
+    supervise,
+)
 
 PARSED_LOG_BYTES = 8 * 1024 * 1024
 
@@ -153,7 +162,6 @@ class _Execution:
         self.started = time.monotonic()
         self.usage = Usage()
         self.exit_code: int | None = None
-        self.reported: list[Change] = []
         self.deadline = (
             None if step.timeout_seconds is None else asyncio.get_running_loop().time() + step.timeout_seconds
         )
@@ -175,7 +183,7 @@ class _Execution:
             if failed.code in ("shim-lost", "detached"):
                 raise
             error = failed
-        changes = await self._changes() if error is None else tuple(self.reported)
+        changes = await self._changes() if error is None else ()
         return StepResult(
             step_name=self.step.name,
             success=error is None,
@@ -257,7 +265,7 @@ class _Execution:
         follower = Follower(process.spool, self.log, on_text)
         try:
             end = await supervise(process, follower, self._supervision(command))
-        except (TimedOutError, InterruptedStepError) as error:
+        except (TimedOutError, InterruptedStepError, AskedError) as error:
             return _Ended(None, error, Usage())
         errors.finish()
         successes.finish()
@@ -398,18 +406,17 @@ class _Execution:
     async def _changes(self) -> tuple[Change, ...]:
         """What the plugin's parser makes of the output. A parser that fails costs the list, not the step."""
         if self.log.empty:
-            return tuple(self.reported)
+            return ()
         output = self.tail.text()
         with contextlib.suppress(OSError):
             if self.log.path.stat().st_size > len(output):
                 with self.log.path.open("rb") as file:
                     output = file.read(PARSED_LOG_BYTES).decode("utf-8", "replace")
         try:
-            found = self.plugin.parse_changes(self.step.name, output)
+            return tuple(map(_plain_change, self.plugin.parse_changes(self.step.name, output)))
         except Exception as error:  # noqa: BLE001 - a plugin's bug costs the list of changes and nothing else
             self._warn("bad-parser", f"its output could not be read: {type(error).__name__}: {error}")
-            found = []
-        return tuple(replace(change, item=clean_line(change.item)) for change in (*self.reported, *found))
+            return ()
 
     def _warn(self, code: str, message: str) -> None:
         self.runner.emit(
@@ -417,6 +424,18 @@ class _Execution:
                 plugin_name=self.plugin.name, step_name=self.step.name, code=code, message=clean_line(message)
             )
         )
+
+
+def _plain_change(change: Change) -> Change:
+    """What a parser has found, clean, and of the types that the state can keep. Raises TypeError."""
+    size = change.size_bytes
+    return Change(
+        item=clean_line(change.item),
+        old=None if change.old is None else clean_line(change.old),
+        new=None if change.new is None else clean_line(change.new),
+        size_bytes=None if size is None else operator.index(size),
+        security=bool(change.security),
+    )
 
 
 def _joined(failures: Sequence[StepError]) -> StepError:
@@ -430,7 +449,8 @@ def plain_facts(facts: Mapping[str, object]) -> Facts:
     plain: Facts = {}
     for name, value in facts.items():
         try:
-            plain[name] = json.loads(json.dumps(value, default=os.fspath))
+            kept = loads(json.dumps({"facts": {name: value}}, default=os.fspath).encode())
         except (TypeError, ValueError) as error:
             raise StepError(f"the fact {name!r} cannot be kept: {error}") from None
+        plain |= Reader(kept, "kept").table("facts")
     return plain

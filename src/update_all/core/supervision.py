@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from update_all.core.errors import StepError
+from update_all.core.command import Command, Exit, SignalAsRoot, end_tree
+from update_all.core.errors import NeedsInputError, StepError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.output import Follower
-from update_all.core.processes import TERM_GRACE_SECONDS, Command, Exit, ShimLostError, end_tree
 
 FOLLOW_SECONDS = 0.05
+REAP_SECONDS = 1.0
 SILENCE_SECONDS = 600.0
-ORPHAN_POLL_SECONDS = 0.05
 
 
 class InterruptedStepError(StepError):
@@ -36,6 +36,12 @@ class TimedOutError(StepError):
     code = "timed-out"
 
 
+class AskedError(StepError):
+    """The step asked on the terminal, where a background process gets no answer; it was ended."""
+
+    code = NeedsInputError.code
+
+
 @dataclass(frozen=True, slots=True)
 class Supervision:
     """How to look after a command. `deadline` is in seconds of the event loop's clock."""
@@ -43,54 +49,78 @@ class Supervision:
     interrupts: Interrupts
     deadline: float | None
     uninterruptible: bool
-    signal_as_root: Callable[[list[int], int], Awaitable[None]]
+    signal_as_root: SignalAsRoot
     on_silence: Callable[[float], None]
     may_continue: Callable[[], bool]
     """Back-pressure: False while whoever reads the events is behind."""
 
 
-_Waitable = asyncio.Future[Exit] | asyncio.Future[None] | asyncio.Future[list[int]]
-
-
-async def _first(*futures: _Waitable, timeout: float | None = None) -> None:
-    """Wait until one of them is done, or for `timeout` seconds."""
-    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-
-
 async def supervise(command: Command, follower: Follower, how: Supervision) -> Exit:
     """Wait for the end of a command, which is the end of its main process, not of its output.
 
-    Raises TimedOutError, InterruptedStepError and DetachedError; ShimLostError when it ended and nobody can
-    tell how. Whatever it raises, but DetachedError, its processes are gone or named in the message.
+    Raises TimedOutError, InterruptedStepError, AskedError and DetachedError; ShimLostError when it ended and
+    nobody can tell how. Whatever it raises, but DetachedError, its processes are gone or named in the
+    message. A transaction that was asked to end and succeeds all the same has succeeded.
     """
-    watcher = asyncio.ensure_future(_watch(command, how))
+    loop = asyncio.get_running_loop()
+    over = how.interrupts.reached(Urgency.STOP if how.uninterruptible else Urgency.FINISH)
+
+    def due() -> bool:
+        return command.asks or (how.deadline is not None and loop.time() >= how.deadline)
+
     try:
-        await _follow(command, follower, how, watcher)
-        return await _result(command, follower)
+        await _follow(command, follower, how, [command.exited, over], due)
+        if command.exited.done():
+            return command.exited.result()
+        reason = _reason(command, interrupted=over.done())
+        await _follow_end(command, follower, how)
+        if how.uninterruptible and command.exited.result().code == 0:
+            return command.exited.result()
+        reason.message += _left(command)
+        raise reason
     finally:
-        watcher.cancel()
+        over.cancel()
+        await _drain(command, follower, how)
+
+
+def _reason(command: Command, *, interrupted: bool) -> StepError:
+    if interrupted:
+        return InterruptedStepError("it was ended because the run was interrupted")
+    if command.asks:
+        return AskedError("it asked for an answer on the terminal, where nobody can give one, and was ended")
+    return TimedOutError("it took longer than its time limit and was ended")
+
+
+def _left(command: Command) -> str:
+    left = command.remaining()
+    return f"; still running: {', '.join(map(str, left))}" if left else ""
+
+
+_Waitable = asyncio.Future[Exit] | asyncio.Future[None]
 
 
 async def _follow(
-    command: Command, follower: Follower, how: Supervision, watcher: asyncio.Future[None]
+    command: Command,
+    follower: Follower,
+    how: Supervision,
+    until: Collection[_Waitable],
+    due: Callable[[], bool],
 ) -> None:
+    """Follow the output until one of the futures is done, or `due` says so."""
     loop = asyncio.get_running_loop()
-    quiet_since = loop.time()
-    size = 0
-    while True:
+    quiet_since, size, more = loop.time(), 0, False
+    while not due():
+        pause = 0.0 if more else FOLLOW_SECONDS
+        done, _ = await asyncio.wait(until, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return
         more = how.may_continue() and follower.poll()
-        if command.exited.done() or watcher.done():
-            break
-        await _first(command.exited, watcher, timeout=0 if more else FOLLOW_SECONDS)
         now, grown = loop.time(), _size(command)
         if grown != size:
             size, quiet_since = grown, now
         elif now - quiet_since >= SILENCE_SECONDS:
             how.on_silence(now - quiet_since)
             quiet_since = now
-    if watcher.done():
-        await _drain(follower)
-        watcher.result()
 
 
 def _size(command: Command) -> int:
@@ -100,64 +130,44 @@ def _size(command: Command) -> int:
         return 0
 
 
-async def _result(command: Command, follower: Follower) -> Exit:
-    try:
-        return await command.exited
-    except ShimLostError:
-        # Nobody waits for it any more, but its lock tells when the last of its processes is gone.
-        while command.remaining():  # noqa: ASYNC110 - the kernel sets no event
-            await asyncio.sleep(ORPHAN_POLL_SECONDS)
-        raise
-    finally:
-        await _drain(follower)
-
-
-async def _drain(follower: Follower) -> None:
-    while follower.poll():  # noqa: ASYNC110 - lets others run between two chunks
-        await asyncio.sleep(0)
+async def _drain(command: Command, follower: Follower, how: Supervision) -> None:
+    """Take what the command has written by now: a daemon that it left may write for ever."""
+    end = _size(command)
+    while follower.position < end:
+        if not how.may_continue() and how.interrupts.urgency < Urgency.KILL:
+            await asyncio.sleep(FOLLOW_SECONDS)
+        elif follower.poll():
+            await asyncio.sleep(0)
+        else:
+            break
     follower.finish()
 
 
-async def _watch(command: Command, how: Supervision) -> None:
-    """Ends the command when its time or the run is over; returns only by raising."""
-    loop = asyncio.get_running_loop()
-    first = how.interrupts.reached(Urgency.STOP if how.uninterruptible else Urgency.FINISH)
+async def _follow_end(command: Command, follower: Follower, how: Supervision) -> None:
+    """End the command, its output still followed."""
+    end = _ask_to_end if how.uninterruptible else _end
+    ending = asyncio.ensure_future(end(command, how))
     try:
-        limit = None if how.deadline is None else max(0.0, how.deadline - loop.time())
-        await asyncio.wait([first], timeout=limit)
-        timed_out = not first.done()
+        await _follow(command, follower, how, [ending], lambda: False)
+        ending.result()
     finally:
-        first.cancel()
-    if how.uninterruptible:
-        await _ask_to_end(command, how)
-    else:
-        await _end(command, how)
-    if timed_out:
-        raise TimedOutError(f"it took longer than its time limit and was ended{_left(command)}")
-    raise InterruptedStepError(f"it was ended because the run was interrupted{_left(command)}")
-
-
-def _left(command: Command) -> str:
-    left = command.remaining()
-    return f"; still running: {', '.join(map(str, left))}" if left else ""
+        ending.cancel()
 
 
 async def _end(command: Command, how: Supervision) -> None:
+    """End the whole tree: politely, or at once when that is wanted."""
     kill = how.interrupts.reached(Urgency.KILL)
-    ending = asyncio.ensure_future(end_tree(command, grace=TERM_GRACE_SECONDS))
+    ending = asyncio.ensure_future(end_tree(command, how.signal_as_root))
     try:
-        await _first(ending, kill)
+        await asyncio.wait([ending, kill], return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():
             ending.cancel()
-            ending = asyncio.ensure_future(end_tree(command, grace=0.0))
-        foreign = await ending
+            ending = asyncio.ensure_future(end_tree(command, how.signal_as_root, grace=0.0))
+        await ending
+        await asyncio.wait([command.exited], timeout=REAP_SECONDS)
     finally:
         kill.cancel()
         ending.cancel()
-    if foreign:
-        await how.signal_as_root(foreign, signal.SIGTERM)
-        await asyncio.wait([command.exited], timeout=TERM_GRACE_SECONDS)
-        await how.signal_as_root(command.remaining(), signal.SIGKILL)
 
 
 async def _ask_to_end(command: Command, how: Supervision) -> None:
@@ -165,9 +175,12 @@ async def _ask_to_end(command: Command, how: Supervision) -> None:
     refused = command.signal(signal.SIGINT, tree=False)
     if refused:
         await how.signal_as_root(refused, signal.SIGINT)
+    # One that is stopped takes its INT only when it goes on.
+    command.signal(signal.SIGCONT, tree=True)
     leave = how.interrupts.reached(Urgency.KILL)
+    either: list[_Waitable] = [command.exited, leave]
     try:
-        await _first(command.exited, leave)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leave.cancel()
     if not command.exited.done():

@@ -79,6 +79,7 @@ class PluginState:
             self.fruitless_resumes = reader.get("fruitless", int)
             self.boot_id = reader.get("boot_id", str)
             self.forget(reader.strings("forget"))
+            self._reopen(reader.strings("reopen"))
         else:
             raise ValueError(f"record.do is {kind!r}, which is unknown")
 
@@ -103,7 +104,7 @@ class PluginState:
                 self.completed.add(step)
                 self.execution.completed_steps.append(step)
         if self.execution.current_step == step:
-            self.execution.current_step = next(reversed(self.active), None) if self.active else None
+            self.execution.current_step = next(reversed(self.active), None)
 
     def note_unrecorded(self, step: str, attempt: int, commands: int) -> None:
         """A step that a lost state did not tell of, but files of the run do."""
@@ -115,20 +116,25 @@ class PluginState:
         self.attempts[step] = max(attempt, self.attempts.get(step, 0))
 
     def forget(self, steps: list[str]) -> None:
-        """Drop what is known of these steps: they vanished from the plan, or changed and run again.
+        """Drop what is known of these steps: they vanished from the plan.
 
         Their attempts still count: the numbers name files of the run that exist already.
         """
         for step in steps:
             self.active.pop(step, None)
-            self.commands_done.pop(step, None)
             self.execution.step_results.pop(step, None)
+        self._reopen(steps)
+        if self.execution.current_step in steps:
+            self.execution.current_step = next(reversed(self.active), None)
+
+    def _reopen(self, steps: list[str]) -> None:
+        """These steps run again, as they are defined now; that they ran before is still known."""
+        for step in steps:
+            self.commands_done.pop(step, None)
             self.completed.discard(step)
         self.execution.completed_steps = [
             step for step in self.execution.completed_steps if step in self.completed
         ]
-        if self.execution.current_step in steps:
-            self.execution.current_step = None
 
 
 def start_record(step: str, attempt: int, commands: int) -> Record:
@@ -146,12 +152,23 @@ def end_record(result: StepResult, facts: Facts | None = None) -> Record:
     return record
 
 
+def assumed_record(step: str) -> Record:
+    """A step counts as done although it did not run."""
+    return end_record(StepResult(step, success=True, skipped=True))
+
+
 def outcome_record(outcome: Outcome) -> Record:
     return {"do": "outcome", "outcome": outcome.value}
 
 
-def resume_record(fruitless: int, boot_id: str, forget: list[str]) -> Record:
-    return {"do": "resume", "fruitless": fruitless, "boot_id": boot_id, "forget": list(forget)}
+def resume_record(fruitless: int, boot_id: str, forget: list[str], reopen: list[str]) -> Record:
+    return {
+        "do": "resume",
+        "fruitless": fruitless,
+        "boot_id": boot_id,
+        "forget": list(forget),
+        "reopen": list(reopen),
+    }
 
 
 class Verdict(StrEnum):

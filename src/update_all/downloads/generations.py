@@ -40,6 +40,10 @@ class Generations:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        if not self.root.is_absolute():
+            raise InstallError(f"the place of the versions must be an absolute path, got {self.root}")
+
     @property
     def current(self) -> Path:
         """The link that always leads to a version that runs; absent before the first install."""
@@ -118,6 +122,8 @@ class Generations:
             except InstallError:
                 _remove(staging)
                 raise
+            if final.is_symlink():
+                final.unlink()
             os.utime(staging)
             flush_file_system(staging)
             staging.rename(final)
@@ -125,7 +131,10 @@ class Generations:
         return final
 
     def switch(self, version: str, smoke: Sequence[str]) -> None:
-        """Lead `current` to a placed version and run `smoke` through it; back to the old one if that fails."""
+        """Lead `current` to a placed version and run `smoke` through it.
+
+        If that fails, `current` leads to the old version again and the new one is deleted.
+        """
         tree, wanted = self.path(version), f"versions/{version}"
         with self._exclusive():
             if tree.is_symlink() or not tree.is_dir():
@@ -139,8 +148,10 @@ class Generations:
             try:
                 require_runs(self.current, smoke)
             except InstallError as error:
-                self._switch_back(wanted)
+                self._switch_back(present)
                 now = self.current_version() or "nothing"
+                if now != version:
+                    _remove(tree)
                 raise InstallError(f"{error.message}; {now} is current", hint=error.hint) from None
             self._settle(wanted)
 
@@ -153,11 +164,10 @@ class Generations:
             self._switching.rename(self._previous)
         flush_path(self.root)
 
-    def _switch_back(self, failed: str) -> None:
-        proven = _target(self._switching)
-        if proven is not None and proven != failed:
+    def _switch_back(self, before: str | None) -> None:
+        if self._switching.is_symlink():
             self._switching.rename(self.current)
-        elif proven is None and _target(self._previous) is None and len(self.installed()) == 1:
+        elif before is None:
             self.current.unlink()
         flush_path(self.root)
 
@@ -256,11 +266,22 @@ class Generations:
         fresh.rename(link)
         flush_path(link.parent)
 
+    def _require_own(self) -> None:
+        """Root runs what is here: it must belong to root and be writable by nobody else."""
+        for folder in (self.root, self.versions):
+            status = folder.stat()
+            if os.geteuid() == 0 and (status.st_uid != 0 or status.st_mode & 0o022):
+                raise InstallError(
+                    f"{folder} must belong to root and be writable by nobody else",
+                    hint=f"chown root:root {folder} && chmod 755 {folder}",
+                )
+
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """One process at a time; first finishes what a killed one left; OSError becomes InstallError."""
         try:
             self.versions.mkdir(parents=True, exist_ok=True)
+            self._require_own()
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.root / ".lock", flags, 0o600)
             try:

@@ -33,7 +33,7 @@ def _places(process: Path) -> Iterator[bytes]:
         links += (process / "fd").iterdir()
     for link in links:
         with suppress(OSError):
-            yield os.readlink(os.fsencode(link)) + b"/"
+            yield os.fsencode(link.readlink()) + b"/"
     for name in ("maps", "cmdline"):
         with suppress(OSError):
             yield (process / name).read_bytes()

@@ -47,6 +47,6 @@ def require_runs(tree: Path, smoke: Sequence[str]) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if code != 0:
-            output.seek(max(0, output.tell() - _SHOWN_BYTES))
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _SHOWN_BYTES))
             last = output.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise InstallError(f"{program} does not run: exit code {code}{f': {last}' if last else ''}")

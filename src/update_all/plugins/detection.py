@@ -15,7 +15,8 @@ from update_all.plugins.definition import Detect
 OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """Where os-release(5) puts it, the first that exists counts."""
 
-_VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)(?::-([^}]*))?\}")
+VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)(?::-([^}]*))?\}")
+"""`${NAME}` or `${NAME:-default}`; other uses of a dollar stand for themselves."""
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -32,7 +33,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             raise InvalidDefinitionError(f"{text!r} needs the environment variable {name}, which is not set")
         return found.replace("{", "{{").replace("}", "}}")
 
-    filled = _VARIABLE.sub(value, text)
+    filled = VARIABLE.sub(value, text)
     if filled == "~" or filled.startswith("~/"):
         return environ.get("HOME", str(Path.home())) + filled[1:]
     return filled

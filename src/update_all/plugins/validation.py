@@ -10,10 +10,11 @@ from difflib import get_close_matches
 import msgspec.inspect as inspect
 
 from update_all.core.errors import StepOrderError
-from update_all.core.facts import names as template_names
+from update_all.core import facts
 from update_all.core.models import NAME
 from update_all.core.order import topological_order
 from update_all.plugins.definition import Definition, Detect, Fact, Parser, Probe, Query, Sample, Step
+from update_all.plugins.detection import VARIABLE
 from update_all.plugins.parsers import FIELDS, json_path
 from update_all.plugins.patterns import check_pattern
 
@@ -188,8 +189,12 @@ def _fields(path: str, parser: Parser, needs: str) -> Iterator[Problem]:
         yield Problem(path, "must find an `item`, or `old` and `new`")
 
 
+def _template_names(text: str) -> set[str]:
+    return facts.names(VARIABLE.sub("", text))
+
+
 def _templates(path: str, parts: Sequence[str], known: Sequence[str]) -> Iterator[Problem]:
-    for name in sorted({name for part in parts for name in template_names(part)}):
+    for name in sorted({name for part in parts for name in _template_names(part)}):
         if name not in known:
             yield Problem(
                 path,
@@ -254,13 +259,13 @@ def fact_step(name: str) -> str:
 def dependencies(definition: Definition) -> dict[str, list[str]]:
     """Step → what it depends on, for all steps, those that find facts first."""
     found = {fact_step(fact.name): [fact.after] if fact.after else [] for fact in definition.fact}
-    facts = [fact.name for fact in definition.fact]
+    known = [fact.name for fact in definition.fact]
     for step in definition.step:
         check = step.check.cmd if step.check else ()
         texts = [step.cwd or "", *step.env.values(), *check]
         texts += [part for _, argv in commands(step) for part in argv]
-        used = {name for text in texts for name in template_names(text)}
-        found[step.name] = [*step.depends_on, *(fact_step(name) for name in facts if name in used)]
+        used = {name for text in texts for name in _template_names(text)}
+        found[step.name] = [*step.depends_on, *(fact_step(name) for name in known if name in used)]
     return found
 
 

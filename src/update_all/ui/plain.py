@@ -9,6 +9,7 @@ from update_all.core.streaming import (
     RunEndEvent,
     RunStartEvent,
     StepEndEvent,
+    StepNotRunEvent,
     StepStartEvent,
     StepWaitEvent,
     StreamEvent,
@@ -52,6 +53,10 @@ class PlainPrinter:
                 self._wait(event)
             case StepEndEvent():
                 self._end(event)
+            case StepNotRunEvent():
+                row = self.view.plugins[event.plugin_name]
+                step = row.steps[event.step_name]
+                self._line(f"{row.name} {step.name}: {step.reason}", State.BLOCKED)
             case CompletionEvent():
                 self._completed(self.view.plugins[event.plugin_name])
             case WarningEvent():

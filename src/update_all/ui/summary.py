@@ -168,7 +168,7 @@ def _skipped(view: RunView, width: int, style: Style) -> list[str]:
             )
             continue
         for step in row.steps.values():
-            if step.state in {State.SKIPPED, State.BLOCKED} and step.reason and row.state is State.DONE:
+            if step.state is State.BLOCKED and step.reason and row.state is State.DONE:
                 lines += _paragraph(
                     _with_mark(step.state, f"{row.name} {step.name}: {step.reason}", style), width
                 )

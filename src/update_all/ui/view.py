@@ -21,6 +21,7 @@ from update_all.core.streaming import (
     RunEndEvent,
     RunStartEvent,
     StepEndEvent,
+    StepNotRunEvent,
     StepStartEvent,
     StepWaitEvent,
     StreamEvent,
@@ -179,6 +180,7 @@ class RunView:
             RunEndEvent: self._run_end,
             StepStartEvent: self._step_start,
             StepEndEvent: self._step_end,
+            StepNotRunEvent: self._step_not_run,
             StepWaitEvent: self._step_wait,
             CheckEvent: self._check,
             WarningEvent: self._warning,
@@ -266,6 +268,12 @@ class RunView:
         elif row.state is State.RUNNING and not row.running:
             row.state = State.WAITING
 
+    def _step_not_run(self, event: StepNotRunEvent, at: float) -> None:
+        row = self._row(event.plugin_name)
+        step = row.step(event.step_name)
+        step.number = event.step_number or step.number
+        step.state, step.ended, step.reason = State.BLOCKED, at, clean_line(event.reason)
+
     def _step_wait(self, event: StepWaitEvent, _at: float) -> None:
         row = self._row(event.plugin_name)
         step = row.step(event.step_name)
@@ -314,6 +322,9 @@ class RunView:
     def _completion(self, event: CompletionEvent, at: float) -> None:
         row = self._row(event.plugin_name)
         row.ended, row.interrupted = at, event.interrupted
+        if event.changes:
+            # What the tool itself says has changed is better than what its output told of.
+            row.changes = list(event.changes)
         message = clean_line(event.error_message or "")
         row.reason = message or row.reason
         blocked = any(step.state is State.BLOCKED for step in row.steps.values())
