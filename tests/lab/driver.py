@@ -32,7 +32,9 @@ def check(plugin: BasePlugin) -> CheckResult:
 
 def versions(plugin: BasePlugin) -> dict[str, str]:
     """What the tool says is installed."""
-    return dict(asyncio.run(plugin.installed_versions()) or {})
+    found = asyncio.run(plugin.installed_versions())
+    assert found is not None
+    return dict(found)
 
 
 def steps(plugin: BasePlugin, result: CheckResult) -> list[UpdateStep]:

@@ -100,6 +100,25 @@ def test_unreachable_archive_fails_the_refresh_and_is_never_up_to_date(lab: AptR
     assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
 
 
+def test_new_source_and_emptied_lists_count_as_old_lists(lab: AptRoot) -> None:
+    install("ua-lab-one")
+    plugin = AptPlugin()
+    driver.run(plugin)
+    assert driver.check(plugin).status is CheckStatus.UP_TO_DATE
+    source = lab.root / "etc/apt/sources.list.d/more.list"
+    source.write_text("# another source\n")
+    os.utime(source, (time.time() + 5, time.time() + 5))
+    assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
+    source.unlink()
+    os.utime(source.parent, (0, 0))
+    assert driver.check(plugin).status is CheckStatus.UP_TO_DATE
+    for path in (lab.root / "var/lib/apt/lists").glob("*_Packages"):
+        path.unlink()
+    for path in (lab.root / "var/lib/apt/lists").glob("*_Release"):
+        path.unlink()
+    assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
+
+
 def test_held_package_is_left_alone(lab: AptRoot) -> None:
     install("ua-lab-one", "ua-lab-two")
     subprocess.run(["apt-mark", "hold", "ua-lab-one"], check=True, capture_output=True)
@@ -147,15 +166,21 @@ def kill_in_postinst(lab: AptRoot, command: list[str]) -> None:
 
 def test_killed_upgrade_is_waited_for_healed_and_finished(lab: AptRoot) -> None:
     install("ua-lab-one", "ua-lab-two")
+    plugin = AptPlugin()
+    assert driver.run(plugin).ran == ["refresh", "compare"]
     lab.publish("ua-lab-one", "2.0", postinst="> /tmp/started\nsleep 2")
     lab.publish("ua-lab-two", "2.0")
-    plugin = AptPlugin()
-    known = driver.check(plugin)
-    steps = {step.name: step for step in driver.steps(plugin, known)}
     subprocess.run(["apt-get", "-qq", "update"], check=True)
+    known = driver.check(plugin)
+    assert {change.item for change in known.updates} == {"ua-lab-one", "ua-lab-two"}
+    steps = {step.name: step for step in driver.steps(plugin, known)}
     upgrade = (steps["upgrade"].commands or [])[-1]
     kill_in_postinst(lab, upgrade.cmd)
     assert any(lab.journal.iterdir())
+    broken = driver.check(plugin)
+    assert broken.status is CheckStatus.CANNOT_KNOW
+    assert broken.runnable
+    assert "interrupted" in broken.reason
 
     resumed = driver.resume(plugin, known)
     assert resumed.failed is None, resumed.output

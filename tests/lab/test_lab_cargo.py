@@ -17,7 +17,7 @@ from update_all.plugins.cargo import CargoPlugin
 
 
 def real_cargo() -> Path | None:
-    """The program of the toolchain itself: the proxy of rustup would look for toolchains in the test's home."""
+    """The program of the toolchain itself: rustup's proxy would look for one in the test's home."""
     found = shutil.which("cargo")
     if found is None:
         return None

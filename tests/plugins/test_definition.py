@@ -101,7 +101,11 @@ def test_the_template_is_valid_as_it_stands() -> None:
         (HEAD + STEP.replace("cmd =", "comand ="), "$.step[0].comand: unknown key", "'cmd'"),
         ("nam = 'x'" + HEAD + STEP, "$.nam: unknown key", "'name'"),
         (HEAD + STEP + 'phase = "exekute"', "$.step[0].phase: 'exekute' is not known", "'execute'"),
-        (HEAD + STEP.replace('["demo", "update"]', '"demo update"'), "$.step[0].cmd: expected 'array'", ""),
+        (
+            HEAD + STEP.replace('["demo", "update"]', '"demo update"'),
+            "$.step[0].cmd: expected 'array | null', got 'str'",
+            "",
+        ),
         (HEAD + STEP + "timeout = true", "$.step[0].timeout: ", ""),
         (HEAD + STEP + 'timeout = "5 days"', "$.step[0].timeout: ", ""),
         (HEAD + STEP + "ok-codes = [300]", "$.step[0].ok-codes[", ""),
@@ -109,7 +113,7 @@ def test_the_template_is_valid_as_it_stands() -> None:
         (HEAD.replace("schema = 1", "") + STEP, "lacks the key 'schema'", ""),
         (HEAD.replace("schema = 1", "schema = 2") + STEP, "$.schema: version 2 is newer", "update"),
         (HEAD + STEP + STEP, "Duplicate step name: 'update'", ""),
-        (HEAD + STEP + 'depends-on = ["updat"]', "Unknown dependency", "update"),
+        (HEAD + STEP + 'depends-on = ["updat"]', "Unknown dependency", ""),
         (HEAD + STEP + 'depends-on = ["update"]', "Circular dependency", ""),
         (HEAD + STEP + "idempotent = false", "$.step[0]: is not idempotent", ""),
         (HEAD + STEP + 'cmds = [["x"]]', "$.step[0]: must have exactly one of cmd, cmds", ""),
@@ -158,4 +162,4 @@ def test_durations() -> None:
 
 def test_the_shipped_schema_is_the_one_of_the_types() -> None:
     """To renew the file: write json.dumps(json_schema(), indent=2, ensure_ascii=False) and a newline."""
-    assert json.loads(SCHEMA.read_text("utf-8")) == json_schema()
+    assert json.loads(SCHEMA.read_text("utf-8")) == json.loads(json.dumps(json_schema()))

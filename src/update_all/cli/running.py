@@ -15,12 +15,11 @@ from statistics import median
 
 from update_all.cli.recording import Recorder
 from update_all.cli.workspace import Workspace
-from update_all.core.errors import NeedsInputError, StateError
+from update_all.core.errors import StateError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import Phase
 from update_all.core.orchestration import RunResult, RunSettings
 from update_all.core.planning import PluginPlan, build_graph
-from update_all.core.privilege import Ticket
 from update_all.core.recovery import PluginRecovery
 from update_all.core.rights import Rights
 from update_all.core.session import Session
@@ -94,7 +93,7 @@ async def carry_out(
 
     for event in before:
         sink(event)
-    async with _privileges(plans, recoveries, manner) as rights:
+    async with _privileges(workspace, plans, recoveries, manner, sink) as rights:
         with contextlib.closing(printer), _signals(interrupts, sink):
             ticker = asyncio.ensure_future(_tick(printer))
             try:
@@ -150,26 +149,24 @@ def _settings(
 
 @contextlib.asynccontextmanager
 async def _privileges(
-    plans: Sequence[PluginPlan], recoveries: Mapping[str, PluginRecovery], manner: Manner
+    workspace: Workspace,
+    plans: Sequence[PluginPlan],
+    recoveries: Mapping[str, PluginRecovery],
+    manner: Manner,
+    sink: Callable[[StreamEvent], None],
 ) -> AsyncIterator[Rights]:
     """Ask for root once, up front, if a step that is left needs it; give it back at the end."""
-    rights = Rights.find()
-    wanted = [
-        plan.name
-        for plan in plans
-        if any(step.needs_root and step.name not in recoveries[plan.name].done for step in plan.steps)
-    ]
-    if not wanted:
-        yield rights
-        return
+    sudo = workspace.config.sudo
+    rights = Rights.find(sudo.command, keepalive=sudo.keepalive, may_ask=not manner.no_input)
     async with rights.privilege:
-        if not manner.no_input:
-            ticket = await rights.privilege.authenticate()
-            if ticket is Ticket.REFUSED:
-                raise NeedsInputError(
-                    f"{', '.join(wanted)} needs root, and no password was accepted",
-                    hint=f"update-all run -x {' -x '.join(wanted)} updates the rest",
-                )
+        if any(
+            step.needs_root and step.name not in recoveries[plan.name].done
+            for plan in plans
+            for step in plan.steps
+        ):
+            refused = await rights.authenticate()
+            if refused is not None:
+                sink(WarningEvent(message=f"what needs root will not run: {refused}", code="needs-privilege"))
         yield rights
 
 

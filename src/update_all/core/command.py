@@ -12,7 +12,6 @@ from update_all.core import process_tree
 from update_all.core.errors import StepError
 from update_all.core.models import Usage
 
-TERM_GRACE_SECONDS = 10.0
 SWEEP_SECONDS = 0.05
 SWEEPS = 100
 VAIN_SWEEPS = 3
@@ -82,9 +81,7 @@ class Command:
         return process_tree.tree_of(self.marker, self.spool, self.pid)
 
 
-async def end_tree(
-    command: Command, signal_as_root: SignalAsRoot, *, grace: float = TERM_GRACE_SECONDS
-) -> None:
+async def end_tree(command: Command, signal_as_root: SignalAsRoot, *, grace: float) -> None:
     """TERM every process of a command, KILL what is left after `grace` seconds, sweep what escapes.
 
     What nobody may end stays: `command.remaining()` names it.

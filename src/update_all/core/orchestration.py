@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from update_all.core.attempts import StepAttempts, failed_step, failure_of
@@ -19,44 +18,21 @@ from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import SharedHold
 from update_all.core.models import Change, Phase, StepResult, UpdateStep
-from update_all.core.planning import PluginPlan, announce, build_graph, node_id
+from update_all.core.planning import PluginPlan, build_graph, node_id
 from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.recovery import PluginRecovery
+from update_all.core.reporting import Ending, Progress, Reporter
 from update_all.core.scheduling import NotRun, Scheduler, WaitReason
 from update_all.core.state import StateStore
 from update_all.core.steps import Attempt, Privileges, StepRunner, plain_facts
-from update_all.core.streaming import (
-    CompletionEvent,
-    RunEndEvent,
-    RunStartEvent,
-    StepEndEvent,
-    StepNotRunEvent,
-    StepStartEvent,
-    StepWaitEvent,
-    StreamEvent,
-    WarningEvent,
-)
+from update_all.core.streaming import RunEndEvent, StepWaitEvent, StreamEvent, WarningEvent
 from update_all.core.supervision import DetachedError
-from update_all.core.transitions import (
-    Outcome,
-    Verdict,
-    end_record,
-    outcome_record,
-)
+from update_all.core.transitions import Outcome, end_record, outcome_record
 from update_all.core.verification import verify
 
 WAITS_SECONDS = 0.1
 MOST_WAITS = 50
-
-
-class Ending(StrEnum):
-    """How a plugin ended in this run."""
-
-    DONE = "done"
-    UP_TO_DATE = "up-to-date"
-    FAILED = "failed"
-    NOT_RUN = "not-run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +49,6 @@ class RunSettings:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     root_lock: Path | None = None
     resumed: bool = False
-
-
-@dataclass(slots=True)
-class _Progress:
-    """One plugin while the run lasts."""
-
-    plan: PluginPlan
-    recovery: PluginRecovery
-    left: int
-    numbers: dict[str, int]
-    changes: list[Change] = field(default_factory=list)
-    failure: StepResult | None = None
-    not_run: str | None = None
-    up_to_date: bool = False
-    detached: bool = False
-    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +85,7 @@ class Run:
         self.settings = settings
         self.interrupts = interrupts or Interrupts()
         self._sink = sink
+        self._reporter = Reporter(sink)
         self._flush = flush
         self._store = store
         self._started = time.monotonic()
@@ -137,7 +98,7 @@ class Run:
         for node in graph.nodes:
             counts[node.group] += 1
         self._plugins = {
-            plan.name: _Progress(
+            plan.name: Progress(
                 plan=plan,
                 recovery=recoveries[plan.name],
                 left=counts[plan.name],
@@ -161,13 +122,20 @@ class Run:
             silent=SILENT_ENVIRONMENT,
             secrets=secrets,
         )
-        self._announced: dict[str, tuple[str, ...]] = {}
+        self._root_left = {node for node in self._nodes if self._steps[node][1].needs_root}
         self._waits_due = False
         self._attempts = StepAttempts(store, self._committer, self._runner, self.interrupts)
 
     async def execute(self) -> RunResult:
         """Run to the end, whatever happens to single steps."""
-        self._emit_start()
+        self._reporter.run_started(
+            self.run_id,
+            list(self._plugins.values()),
+            jobs=self.settings.jobs,
+            resumed=self.settings.resumed,
+            seconds=self.settings.seconds,
+            expected=self.settings.expected,
+        )
         interrupted = self.interrupts.reached(Urgency.FINISH)
         interrupted.add_done_callback(self._halt)
         try:
@@ -182,24 +150,8 @@ class Run:
             self._runner.shim.close()
         return self._finish()
 
-    def _emit_start(self) -> None:
-        plans = [progress.plan for progress in self._plugins.values()]
-        done = {name: progress.recovery.done for name, progress in self._plugins.items()}
-        low, high = self.settings.expected or (None, None)
-        self._sink(
-            RunStartEvent(
-                run_id=self.run_id,
-                pid=os.getpid(),
-                jobs=self.settings.jobs,
-                resumed=self.settings.resumed,
-                plugins=announce(plans, done=done, seconds=self.settings.seconds),
-                expected_low=low,
-                expected_high=high,
-            )
-        )
-
     def _finish(self) -> RunResult:
-        endings = {name: _ending(progress) for name, progress in self._plugins.items()}
+        endings = {name: progress.ending for name, progress in self._plugins.items()}
         interrupted = self.interrupts.urgency > Urgency.NONE
         code = 130 if interrupted else _exit_code(self._plugins.values())
         self._sink(
@@ -235,20 +187,7 @@ class Run:
         self._schedule_waits()
         waits = [wait for wait in self._scheduler.waiting() if wait.reason is WaitReason.MUTEX]
         for wait in waits[:MOST_WAITS]:
-            if self._announced.get(wait.id) == (wait.mutex, *wait.on):
-                continue
-            self._announced[wait.id] = (wait.mutex, *wait.on)
-            plan, step = self._steps[wait.id]
-            holder = ", ".join(wait.on)
-            self._sink(
-                StepWaitEvent(
-                    plugin_name=plan.name,
-                    step_name=step.name,
-                    reason=f"waiting for {wait.mutex}, held by {holder}",
-                    mutex=wait.mutex,
-                    holder=holder,
-                )
-            )
+            self._reporter.step_waits(*self._steps[wait.id], wait)
 
     async def _run_node(self, node: str) -> None:
         plan, step = self._steps[node]
@@ -257,17 +196,7 @@ class Run:
         # The end of the step before is durable, and shown, before this one appears.
         with contextlib.suppress(StateError):
             await self._committer.durable()
-        self._sink(
-            StepStartEvent(
-                plugin_name=plan.name,
-                step_name=step.name,
-                step_number=progress.numbers[step.name],
-                total_steps=len(plan.steps),
-                step_description=step.description,
-                attempt=1 if recovery is None else recovery.attempt.number,
-                reattached=recovery is not None and recovery.verdict is Verdict.REATTACH,
-            )
-        )
+        self._reporter.step_started(progress, step, recovery)
         attempt = Attempt(1) if recovery is None else recovery.attempt
         try:
             async with self._holding_root(plan, step):
@@ -293,7 +222,7 @@ class Run:
             yield
 
     async def _end_node(
-        self, node: str, progress: _Progress, step: UpdateStep, result: StepResult, attempt: Attempt
+        self, node: str, progress: Progress, step: UpdateStep, result: StepResult, attempt: Attempt
     ) -> None:
         """Record the end, let others start, and only then show it."""
         plan = progress.plan
@@ -322,53 +251,26 @@ class Run:
             await self._committer.durable()
             if not progress.detached:
                 self._runner.discard_spools(plan.name, step.name, attempt.number)
-        self._emit_end(progress, step, result, attempt)
+        log = self._runner.log_path(plan.name, step.name, attempt.number)
+        self._reporter.step_ended(progress, step, result, attempt.number, log)
         self._skip_rest(nothing)
         self._report_not_run(not_run)
+        await self._release_root({node, *(lost.id for lost in nothing), *(lost.id for lost in not_run)})
         self._count_down(progress)
 
-    def _emit_end(self, progress: _Progress, step: UpdateStep, result: StepResult, attempt: Attempt) -> None:
-        log = self._runner.log_path(progress.plan.name, step.name, attempt.number)
-        usage = result.usage
-        self._sink(
-            StepEndEvent(
-                plugin_name=progress.plan.name,
-                step_name=step.name,
-                success=result.success,
-                skipped=result.skipped,
-                error_message=result.error_message,
-                duration_seconds=result.duration_seconds,
-                exit_code=result.exit_code,
-                changes=result.changes,
-                error_code=result.error_code,
-                reason="already done" if result.skipped else "nothing to do" if result.up_to_date else "",
-                log=str(log) if result.output else "",
-                attempts=attempt.number,
-                cpu_seconds=None if usage is None else usage.cpu_seconds,
-                max_rss_bytes=None if usage is None else usage.max_rss_bytes,
-                read_bytes=None if usage is None else usage.read_bytes,
-                written_bytes=None if usage is None else usage.written_bytes,
-            )
-        )
+    async def _release_root(self, ended: Collection[str]) -> None:
+        """Give root back behind the last step that needs it."""
+        if self._root_left:
+            self._root_left -= set(ended)
+            if not self._root_left:
+                await self._runner.privileges.release()
 
     def _skip_rest(self, dropped: Sequence[NotRun]) -> None:
         """The steps behind one that found nothing to do are reported skipped."""
         for node, _ in dropped:
             plan, step = self._steps[node]
-            progress = self._plugins[plan.name]
-            self._sink(
-                StepStartEvent(
-                    plugin_name=plan.name,
-                    step_name=step.name,
-                    step_number=progress.numbers[step.name],
-                    total_steps=len(plan.steps),
-                    step_description=step.description,
-                )
-            )
-            self._sink(
-                StepEndEvent(plugin_name=plan.name, step_name=step.name, skipped=True, reason="nothing to do")
-            )
-            self._count_down(progress)
+            self._reporter.step_skipped(self._plugins[plan.name], step)
+            self._count_down(self._plugins[plan.name])
 
     def _report_not_run(self, not_run: Sequence[NotRun], reason: str = "") -> None:
         for node, cause in not_run:
@@ -377,29 +279,20 @@ class Run:
             why = reason or f"not run, because {cause} failed"
             if progress.failure is None and progress.not_run is None:
                 progress.not_run = why
-            self._sink(
-                StepNotRunEvent(
-                    plugin_name=plan.name,
-                    step_name=step.name,
-                    step_number=progress.numbers[step.name],
-                    total_steps=len(plan.steps),
-                    reason=why,
-                    cause=cause or None,
-                )
-            )
+            self._reporter.step_not_run(progress, step, why, cause)
             self._count_down(progress)
 
-    def _count_down(self, progress: _Progress) -> None:
+    def _count_down(self, progress: Progress) -> None:
         progress.left -= 1
         if progress.left == 0:
             self._group.create_task(self._complete(progress))
 
-    async def _complete(self, progress: _Progress) -> None:
+    async def _complete(self, progress: Progress) -> None:
         """The plugin's last event, once all its steps are accounted for."""
         plan = progress.plan
         changes: Sequence[Change] = progress.changes
         whole = self.settings.last_phase is Phase.EXECUTE
-        if _ending(progress) in (Ending.DONE, Ending.UP_TO_DATE):
+        if progress.ending in (Ending.DONE, Ending.UP_TO_DATE):
             if whole and plan.versions_before is not None:
                 changes, problem = await verify(plan)
                 if problem is not None:
@@ -415,23 +308,8 @@ class Run:
             progress.failure = progress.failure or failure_of(plan.name, error)
         with contextlib.suppress(StateError):
             self._store.fold(plan.name)
-        progress.ended = True
-        self._sink(self._completion(progress, changes))
-
-    def _completion(self, progress: _Progress, changes: Sequence[Change]) -> CompletionEvent:
-        failure = progress.failure
-        exit_code = 0 if failure is None else failure.exit_code or 1
-        return CompletionEvent(
-            plugin_name=progress.plan.name,
-            success=_ending(progress) in (Ending.DONE, Ending.UP_TO_DATE),
-            exit_code=exit_code if progress.not_run is None else 1,
-            packages_updated=len(changes),
-            error_message=progress.not_run if failure is None else failure.error_message,
-            error_code=None if failure is None else failure.error_code,
-            up_to_date=progress.up_to_date and not changes,
-            interrupted=self.interrupts.urgency > Urgency.NONE,
-            changes=tuple(changes),
-        )
+        interrupted = self.interrupts.urgency > Urgency.NONE
+        self._reporter.plugin_completed(progress, changes, interrupted=interrupted)
 
     def _halt(self, interrupted: asyncio.Future[None]) -> None:
         if not interrupted.cancelled():
@@ -445,15 +323,7 @@ class Run:
         self._report_not_run(halted, "not run, because the state cannot be written")
 
 
-def _ending(progress: _Progress) -> Ending:
-    if progress.failure is not None:
-        return Ending.FAILED
-    if progress.not_run is not None:
-        return Ending.NOT_RUN
-    return Ending.UP_TO_DATE if progress.up_to_date and not progress.changes else Ending.DONE
-
-
-def _exit_code(plugins: Collection[_Progress]) -> int:
+def _exit_code(plugins: Collection[Progress]) -> int:
     failures = [progress.failure for progress in plugins if progress.failure is not None]
     if not failures:
         return 0 if all(progress.not_run is None for progress in plugins) else 1

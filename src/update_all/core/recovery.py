@@ -72,7 +72,8 @@ def recover(
     recovery = PluginRecovery(difference=difference, fruitless_resumes=fruitless)
     for step in plan.steps:
         _recover_step(recovery, plan, step, state, evidence, boot_id, set(redo), set(assume_done))
-    if any(state.execution.step_results[name].up_to_date for name in recovery.done & state.completed):
+    results = state.execution.step_results
+    if any(results[name].up_to_date for name in recovery.done if name in results):
         # It was found that nothing is to do, and the crash came before the rest was reported skipped.
         recovery.done |= {step.name for step in plan.steps if step.name not in recovery.steps}
     recovery.forget = list(difference.vanished)
@@ -101,7 +102,7 @@ def _recover_step(
     if name in assume_done and (found is None or found.verdict is not Verdict.REATTACH):
         recovery.done.add(name)
     elif found is not None:
-        if name in redo and found.verdict is Verdict.ASK:
+        if name in redo and found.verdict in (Verdict.ASK, Verdict.GIVE_UP):
             found = StepRecovery(Verdict.RERUN, next_attempt)
         recovery.steps[name] = found
     elif name in redo:
@@ -157,13 +158,13 @@ def refuse_unknown(
     `wanted` is a step that a person has named to be started. Raises BusyError when a command of the earlier
     run still runs, NeedsDecisionError when another step that must not be repeated may have happened.
     """
+    difference = compare(state.step_fingerprints, plan.step_fingerprints)
     for name, active in state.active.items():
         _refuse_running(plan.name, name, state, evidence)
         step = next((step for step in plan.steps if step.name == name), None)
         if step is None or name == wanted:
             continue
-        changed = state.step_fingerprints.get(name) != plan.step_fingerprints[name]
-        same_boot = state.boot_id == boot_id
+        changed, same_boot = name in difference.changed, state.boot_id == boot_id
         found = _in_flight(plan.name, step, active, evidence, same_boot=same_boot, changed=changed)
         if found.verdict is Verdict.ASK:
             raise undecided(plan.name, name)

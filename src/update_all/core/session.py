@@ -108,8 +108,9 @@ class Session:
                 if state is None or run_id > state.run_id:
                     execution = StepExecutionState(plugin)
                     state = PluginState(run_id=run_id, execution=execution, boot_id=self.boot_id)
+                known = dict(state.attempts)
                 for step, attempt, commands in traces:
-                    if step not in state.completed and state.attempts.get(step, 0) <= attempt:
+                    if step not in state.completed and attempt > known.get(step, 0):
                         state.note_unrecorded(step, attempt, commands)
                 break
         return state

@@ -59,6 +59,10 @@ class Privileges(Protocol):
         """Signal processes of root."""
         ...
 
+    async def release(self) -> None:
+        """No further step of the run needs root."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

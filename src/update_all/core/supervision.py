@@ -15,6 +15,7 @@ from update_all.core.output import Follower
 
 FOLLOW_SECONDS = 0.05
 REAP_SECONDS = 1.0
+TERM_GRACE_SECONDS = 10.0
 SILENCE_SECONDS = 600.0
 
 
@@ -157,7 +158,7 @@ async def _follow_end(command: Command, follower: Follower, how: Supervision) ->
 async def _end(command: Command, how: Supervision) -> None:
     """End the whole tree: politely, or at once when that is wanted."""
     kill = how.interrupts.reached(Urgency.KILL)
-    ending = asyncio.ensure_future(end_tree(command, how.signal_as_root))
+    ending = asyncio.ensure_future(end_tree(command, how.signal_as_root, grace=TERM_GRACE_SECONDS))
     try:
         await asyncio.wait([ending, kill], return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():

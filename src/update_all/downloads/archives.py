@@ -24,8 +24,8 @@ from update_all.downloads.unpack import Request
 
 STAGING_PREFIX = ".extract-"
 _NOBODY = 65534
-_START = "import sys; sys.path.insert(0, sys.argv.pop(1));"
-_START += "from update_all.downloads.unpack import main; raise SystemExit(main())"
+_START = "import os, sys; own, *more = sys.argv.pop(1).split(os.pathsep); sys.path[:0] = [own];"
+_START += "sys.path += more; from update_all.downloads.unpack import main; raise SystemExit(main())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,9 @@ def _settle(tree: Path, given_away: bool) -> None:
 
 
 async def _run(request: Request, archive: Path) -> Extracted:
-    root = str(Path(update_all.__file__).parent.parent)
-    argv = [sys.executable, "-I", "-c", _START, root, request.to_json()]
+    own = str(Path(update_all.__file__).parent.parent)
+    paths = os.pathsep.join([own, *(path for path in sys.path if path.startswith("/"))])
+    argv = [sys.executable, "-I", "-c", _START, paths, request.to_json()]
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,

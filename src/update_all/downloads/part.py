@@ -12,8 +12,10 @@ from types import TracebackType
 
 from update_all.core.errors import DownloadError
 
-BLOCK_BYTES = 256 * 1024
-"""What is handed to the thread at once: large enough to be cheap, and little is lost to a kill."""
+BLOCK_BYTES = 64 * 1024
+"""Handed to an idle thread at once, so that a kill loses little."""
+BUFFER_BYTES = 1024 * 1024
+"""Held while the thread is busy, before the network has to wait."""
 
 
 class Part:
@@ -82,10 +84,11 @@ class Part:
         self._hash.update(block)
 
     async def append(self, data: bytes) -> None:
-        """Take more bytes; waits only while the thread is a whole block behind."""
+        """Take more bytes; waits only while the thread is far behind. Raises DownloadError (no space)."""
         self._buffer += data
         self.size += len(data)
-        if len(self._buffer) >= BLOCK_BYTES:
+        busy = self._pending is not None and not self._pending.done()
+        if len(self._buffer) >= (BUFFER_BYTES if busy else BLOCK_BYTES):
             await self._settle()
             block, self._buffer = bytes(self._buffer), bytearray()
             self._pending = self._thread.submit(self._write, block)

@@ -25,11 +25,12 @@ from update_all.core.models import (
 )
 from update_all.core.streaming import StreamEvent
 from update_all.plugins.base import BasePlugin
+from update_all.plugins.executables import Ended, collect
 from update_all.plugins.external import (
     CHECK_SECONDS,
+    DESCRIBE_SECONDS,
     PROGRESS_PREFIX,
     braces,
-    collect,
     environment,
     older_progress,
 )
@@ -78,14 +79,14 @@ async def describe_older(path: Path) -> OlderDescription:
 
     Raises ProtocolError where `is-applicable` ends with neither 0 nor 1: it speaks no protocol of ours.
     """
-    ended, _ = await collect(path, "is-applicable")
+    ended, _ = await _asked(path, "is-applicable")
     if ended.code not in (0, 1):
         raise ProtocolError(
             f"{path} speaks no known protocol: `describe` has no answer, `is-applicable` gives {ended.code}"
         )
     # One after another: an old plugin may not expect to run beside itself.
-    download, _ = await collect(path, "can-separate-download")
-    sudo, _ = await collect(path, "does-require-sudo")
+    download, _ = await _asked(path, "can-separate-download")
+    sudo, _ = await _asked(path, "does-require-sudo")
     return OlderDescription(
         separate_download=download.code == 0,
         sudo=sudo.code == 0,
@@ -94,8 +95,12 @@ async def describe_older(path: Path) -> OlderDescription:
     )
 
 
+async def _asked(path: Path, command: str, timeout: float = DESCRIBE_SECONDS) -> tuple[Ended, bytes]:
+    return await collect([str(path), command], environment(PluginConfig()), timeout)
+
+
 async def _json(path: Path, command: str, default: T) -> T:
-    ended, data = await collect(path, command)
+    ended, data = await _asked(path, command)
     if ended.code != 0:
         return default
     try:
@@ -137,7 +142,7 @@ class OlderPlugin(BasePlugin):
     async def check(self) -> CheckResult:
         """`is-applicable`, then `estimate-update`; without an estimate the run goes on, not knowing."""
         try:
-            ended, _ = await collect(self.path, "is-applicable")
+            ended, _ = await _asked(self.path, "is-applicable")
             if ended.code != 0:
                 return CheckResult.cannot_know(f"{self.name} says that it does not apply to this machine")
             estimate = await self._estimate()
@@ -162,7 +167,7 @@ class OlderPlugin(BasePlugin):
         )
 
     async def _estimate(self) -> _Estimate | None:
-        ended, data = await collect(self.path, "estimate-update", CHECK_SECONDS)
+        ended, data = await _asked(self.path, "estimate-update", CHECK_SECONDS)
         if ended.code != 0 or not data.strip():
             return None
         try:

@@ -7,6 +7,7 @@ Sources: apt-get(8), apt.conf(5), dpkg(1), dpkg-query(1); exit codes and output 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
@@ -178,6 +179,12 @@ class AptPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """What the package lists say. Lists older than an hour prove nothing: the run refreshes them."""
+        try:
+            return await self._check()
+        except StepError as error:
+            return CheckResult.cannot_know(error.message)
+
+    async def _check(self) -> CheckResult:
         places = await self._places()
         refreshed = _refreshed_at(places)
         if refreshed is None:
@@ -280,8 +287,10 @@ def _stamp() -> Path:
 
 def _note_refresh(places: Places) -> None:
     stamp = _stamp()
-    stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stamp.write_text(f"{places.lists}\n", encoding="utf-8")
+    # Where it cannot be written, the next run refreshes once more.
+    with contextlib.suppress(OSError):
+        stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stamp.write_text(f"{places.lists}\n", encoding="utf-8")
 
 
 def _refreshed_at(places: Places) -> float | None:

@@ -93,8 +93,8 @@ def with_sizes(simulation: Simulation, sizes: Mapping[tuple[str, str, str], int]
 
 def parse_places(text: str) -> Places:
     """The answer of `apt-config shell` to PLACES. Raises StepError where a value is missing."""
-    values = dict(word.partition("=")[::2] for word in shlex.split(text) if "=" in word)
     try:
+        values = dict(word.partition("=")[::2] for word in shlex.split(text) if "=" in word)
         return Places(
             architecture=values["ARCHITECTURE"],
             lists=Path(values["LISTS"]),
@@ -104,6 +104,8 @@ def parse_places(text: str) -> Places:
         )
     except KeyError as error:
         raise StepError(f"apt-config does not know {error.args[0]}") from None
+    except ValueError as error:
+        raise StepError(f"apt-config printed garbage: {error}") from None
 
 
 def parse_installed(text: str, native: str) -> dict[str, str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from update_all.core.errors import CommandNotFoundError, StepError, UpToDate
+from update_all.core.errors import StepError, UpToDate
 from update_all.core.models import (
     Change,
     CheckResult,
@@ -24,93 +21,16 @@ from update_all.core.models import (
     UpdateCommand,
     UpdateStep,
 )
-from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.streaming import OutputEvent, ProgressEvent, StreamEvent, WarningEvent
 from update_all.plugins import detection, protocol
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.definition import seconds
+from update_all.plugins.executables import run_bounded
 from update_all.plugins.protocol import Answer, Exchange, ProtocolError
 
 DESCRIBE_SECONDS = 5.0
 CHECK_SECONDS = 60.0
-GRACE_SECONDS = 2.0
-"""Between the TERM that cancels an executable and the KILL."""
 PROGRESS_PREFIX = "PROGRESS:"
-
-_STDERR_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How an executable ended: its exit code (negative: a signal) and the last 64 KiB of its stderr."""
-
-    code: int
-    stderr: str
-
-
-async def run_bounded(
-    argv: Sequence[str], env: Mapping[str, str], timeout: float, on_data: Callable[[bytes], None]
-) -> Ended:
-    """Run an executable of somebody else in a session of its own, so that it cannot use a sudo ticket.
-
-    `on_data` gets its stdout in pieces; what it raises ends the executable. Raises StepError after `timeout`
-    seconds, CommandNotFoundError where it cannot be started. Its whole process group is ended in any case.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **SILENT_ENVIRONMENT, **env},
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CommandNotFoundError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-    tail = bytearray()
-
-    def keep(data: bytes) -> None:
-        tail.extend(data)
-        del tail[:-_STDERR_BYTES]
-
-    try:
-        async with asyncio.timeout(timeout):
-            _, _, code = await asyncio.gather(
-                _pump(process.stdout, on_data), _pump(process.stderr, keep), _ended(process)
-            )
-    except TimeoutError:
-        raise StepError(f"{argv[0]} {argv[1]} did not answer within {timeout:g} s") from None
-    finally:
-        await _end(process)
-    return Ended(code, tail.decode("utf-8", "replace"))
-
-
-async def _pump(stream: asyncio.StreamReader | None, on_data: Callable[[bytes], None]) -> None:
-    while stream is not None and (data := await stream.read(65536)):
-        on_data(data)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> int:
-    """The exit code. What an executable leaves behind in its session must not keep its pipes open."""
-    code = await process.wait()
-    _signal_group(process.pid, signal.SIGKILL)
-    return code
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """TERM, two seconds, KILL, for the whole group; what a finished executable left behind is killed."""
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-    _signal_group(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, number)
 
 
 async def ask(
@@ -368,16 +288,3 @@ def older_progress(plugin: str, step: str, line: str) -> StreamEvent | None:
         items_completed=found.items_completed,
         items_total=found.items_total,
     )
-
-
-async def collect(path: Path, command: str, timeout: float = DESCRIBE_SECONDS) -> tuple[Ended, bytes]:
-    """Run `path command` and keep its stdout, at most 1 MiB. Raises StepError, CommandNotFoundError."""
-    data = bytearray()
-
-    def keep(piece: bytes) -> None:
-        data.extend(piece)
-        if len(data) > protocol.MAX_LINE_BYTES:
-            raise ProtocolError(f"{path} {command} printed more than 1 MiB")
-
-    ended = await run_bounded([str(path), command], environment(PluginConfig()), timeout, keep)
-    return ended, bytes(data)

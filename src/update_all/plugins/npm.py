@@ -155,10 +155,10 @@ class NpmPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """Asks the registry with an empty cache: with a warm one npm answers `{}` without any network."""
-        root = await self._root()
-        if not root.is_dir():
-            return CheckResult.of([])
         try:
+            root = await self._root()
+            if not root.is_dir():
+                return CheckResult.of([])
             with tempfile.TemporaryDirectory(prefix="update-all-npm-") as cache:
                 changes = await self._find(root, cache)
         except StepError as error:
@@ -220,7 +220,7 @@ class NpmPlugin(BasePlugin):
             shown = await self.query(["npm", "view", name, "dist-tags.latest", *options])
             if not shown.ok:
                 raise StepError(f"an interrupted npm lost {name}, and the registry does not know it")
-            changes.append(Change(name, None, str(json.loads(shown.stdout))))
+            changes.append(Change(name, None, shown.stdout.strip().strip('"')))
         return changes
 
     async def _owned_by_distribution(self, root: Path, installed: Mapping[str, str]) -> set[str]:

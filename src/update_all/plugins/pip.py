@@ -108,14 +108,14 @@ class PipPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """An empty answer counts only when the index has been seen to answer."""
-        environment = await self._environment()
-        if environment.site is None:
-            return CheckResult(CheckStatus.UP_TO_DATE, reason=environment.reason)
-        present = installed_in(environment.site)
-        lost = sorted(set(leftovers_in(environment.site).values()) - set(present))
-        if not present and not lost:
-            return CheckResult.of([])
         try:
+            environment = await self._environment()
+            if environment.site is None:
+                return CheckResult(CheckStatus.UP_TO_DATE, reason=environment.reason)
+            present = installed_in(environment.site)
+            lost = sorted(set(leftovers_in(environment.site).values()) - set(present))
+            if not present and not lost:
+                return CheckResult.of([])
             return CheckResult.of(await self._find(sorted(present), lost))
         except StepError as error:
             return CheckResult.cannot_know(error.message)

@@ -142,9 +142,12 @@ class PipxPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """Asks for each environment; an index that answers for none of the first few is not asked further."""
+        try:
+            environments = await self._environments()
+        except StepError as error:
+            return CheckResult.cannot_know(error.message)
         updates: list[Change] = []
         silent: list[str] = []
-        environments = await self._environments()
         for start in range(0, len(environments), _AT_ONCE):
             batch = environments[start : start + _AT_ONCE]
             answers = await asyncio.gather(*(self._outdated(environment) for environment in batch))

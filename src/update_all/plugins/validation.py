@@ -9,8 +9,8 @@ from difflib import get_close_matches
 
 import msgspec.inspect as inspect
 
-from update_all.core.errors import StepOrderError
 from update_all.core import facts
+from update_all.core.errors import StepOrderError
 from update_all.core.models import NAME
 from update_all.core.order import topological_order
 from update_all.plugins.definition import Definition, Detect, Fact, Parser, Probe, Query, Sample, Step
