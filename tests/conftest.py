@@ -1,4 +1,4 @@
-"""What all tests share: nothing of the user's environment, and everything written below pytest's own directory."""
+"""What all tests share: nothing of the user's environment, all writing below pytest's own directory."""
 
 from __future__ import annotations
 

@@ -61,9 +61,11 @@ def tuples_of(cls: type) -> st.SearchStrategy[tuple[object, ...]]:
 
 
 def events() -> st.SearchStrategy[StreamEvent]:
-    return st.one_of(
-        st.builds(cls, event_type=st.just(EventType(kind)), **fields_of(cls)) for kind, cls in EVENT_CLASSES.items()
-    )
+    made: list[st.SearchStrategy[StreamEvent]] = [
+        st.builds(cls, event_type=st.just(EventType(kind)), **fields_of(cls))
+        for kind, cls in EVENT_CLASSES.items()
+    ]
+    return st.one_of(made)
 
 
 def test_step_start_event() -> None:
@@ -163,7 +165,7 @@ def broken() -> Iterable[tuple[dict[str, Any], str]]:
     yield {**ProgressEvent().to_dict(), "percent": "half"}, "percent must be float"
 
 
-@pytest.mark.parametrize(("data", "message"), broken())
+@pytest.mark.parametrize(("data", "message"), list(broken()))
 def test_a_broken_event_is_refused_with_the_field(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StreamEvent.from_dict(data)
@@ -174,7 +176,9 @@ def test_a_broken_event_is_refused_with_the_field(data: dict[str, Any], message:
         st.sampled_from(["v", "event_type", "line", "changes", "timestamp", "plugins", "phase"]),
         st.recursive(
             st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["output", "run_start", "a"]),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+            ),
         ),
     )
 )

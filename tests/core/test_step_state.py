@@ -60,7 +60,8 @@ def test_initial_state() -> None:
     assert state.plugin_name == "go"
     assert state.completed_steps == []
     assert state.step_results == {}
-    assert state.current_step is state.started_at is state.last_updated is None
+    assert state.current_step is None
+    assert (state.started_at, state.last_updated) == (None, None)
 
 
 def test_track_completed_steps() -> None:
@@ -112,7 +113,9 @@ def test_every_result_round_trips_through_json(result: StepResult) -> None:
     assert result_from(Reader(data, "result")) == result
 
 
-@given(st.builds(CheckResult, st.sampled_from(CheckStatus), st.lists(changes).map(tuple), texts, st.booleans()))
+@given(
+    st.builds(CheckResult, st.sampled_from(CheckStatus), st.lists(changes).map(tuple), texts, st.booleans())
+)
 def test_every_check_round_trips_through_json(check: CheckResult) -> None:
     data = loads(json.dumps(check_to(check)).encode())
     assert check_from(Reader(data, "check")) == check

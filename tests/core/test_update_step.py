@@ -42,7 +42,9 @@ def test_create_step_with_execute_fn() -> None:
     assert made.commands is None
 
 
-@pytest.mark.parametrize("name", ["", None, 7, " ", "a/b", "../x", "-x", ".x", "a b", "a:b", "a\n", "x" * 101])
+@pytest.mark.parametrize(
+    "name", ["", None, 7, " ", "a/b", "../x", "-x", ".x", "a b", "a:b", "a\n", "x" * 101]
+)
 def test_step_requires_name(name: object) -> None:
     """US-003: a name that could not be a file name or an argument is none."""
     with pytest.raises(ValueError, match="name must be"):

@@ -1,4 +1,4 @@
-"""What the fault tests share: scenarios, runs in processes of their own, the ledger that tells what happened."""
+"""What the fault tests share: scenarios, runs in processes of their own, and the ledger of what happened."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Scenario:
 
     def living(self) -> dict[int, str]:
         """Everything of this scenario that lives: pid → command line."""
-        return {pid: line for pid, line in _tagged(self.tag)}
+        return dict(_tagged(self.tag))
 
     def cleaned_up(self) -> None:
         """End what a test left; for its end."""

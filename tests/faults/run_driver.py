@@ -1,8 +1,8 @@
 """A whole run in a process of its own, to be killed: `run_driver.py STATE_DIRECTORY SCENARIO [--resume] …`.
 
-Uses the engine as the command line does: sessions, recovery, signals. The scenario is JSON (harness.Scenario).
-`--off PROTECTION` switches a protection off, to show that a test finds what it protects from. The last line on
-stdout is JSON: exit code, endings, peak memory.
+Uses the engine as the command line does: sessions, recovery, signals. The scenario is JSON
+(harness.Scenario). `--off PROTECTION` switches a protection off, to show that a test finds what it protects
+from. The last line on stdout is JSON: exit code, endings, peak memory.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from update_all.core import process_tree, processes, steps, supervision
+from update_all.core import process_tree, processes, supervision
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.core.orchestration import RunResult, RunSettings
+from update_all.core.output import StepLog
 from update_all.core.planning import PluginPlan, plan_plugin
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, Session, new_run_id
@@ -64,6 +65,9 @@ class Privileges:
         return None
 
     async def signal(self, pids: Sequence[int], number: int) -> None:
+        return None
+
+    async def release(self) -> None:
         return None
 
 
@@ -116,14 +120,14 @@ def _switch_off(protection: str, directory: Path) -> None:
     elif protection == "sweep":
         process_tree.marked = lambda key, spool: []
     elif protection == "cleaning":
-        steps.StepLog.write = _write_raw  # type: ignore[method-assign]
+        StepLog.write = _write_raw  # type: ignore[method-assign]
     else:
         raise SystemExit(f"there is no protection {protection!r}")
 
 
-def _write_raw(log: steps.StepLog, data: bytes) -> None:
-    spools = sorted(log.path.parent.glob("*.out"))
-    log.path.write_bytes(b"".join(spool.read_bytes() for spool in spools))
+def _write_raw(self: StepLog, data: bytes) -> None:
+    spools = sorted(self.path.parent.glob("*.out"))
+    self.path.write_bytes(b"".join(spool.read_bytes() for spool in spools))
 
 
 def _open(

@@ -129,29 +129,42 @@ def resume_until_done(scenario: Scenario, oracle: Oracle) -> None:
     raise AssertionError(f"no end: {report.stdout}")
 
 
-def kill_and_resume(directory: Path, chance: random.Random) -> list[str]:
-    """One run, killed a few times at random and then left alone; what the oracle finds."""
+def kill_and_resume(directory: Path, chance: random.Random) -> tuple[int, list[str]]:
+    """One run, killed a few times at random and then left alone: kills that hit, what the oracle finds."""
     scenario, ledger = mixed(directory)
     oracle = Oracle(scenario, ledger)
     with cleaning_up(scenario):
         options: list[str] = []
+        kills = 0
         for _ in range(KILLS_PER_RUN):
             oracle.note_completed()
+            target = chance.choice(TARGETS)
             with scenario.started(*options) as process:
-                time.sleep(chance.uniform(0.1, 0.9))
-                kill(chance.choice(TARGETS)(scenario, process.pid))
+                time.sleep(chance.uniform(0.1, 0.6))
+                pids: list[int] = []
+                while process.poll() is None and not (pids := target(scenario, process.pid)):
+                    time.sleep(0.005)
+                kills += process.poll() is None
+                kill(pids)
                 report = finished(process)
             options = ["--resume", *(oracle.decide(report) if report.exit > 0 else [])]
         resume_until_done(scenario, oracle)
         wait_for("the end of every process", lambda: not scenario.living())
-        return oracle.judge()
+        return kills, oracle.judge()
 
 
 @pytest.mark.parametrize("quarter", range(4))
-def test_random_kills_lose_and_repeat_nothing(tmp_path: Path, quarter: int) -> None:
+def test_random_kills_lose_and_repeat_nothing(
+    tmp_path: Path, quarter: int, record_property: Callable[[str, object], None]
+) -> None:
     chance = random.Random(quarter)  # noqa: S311 - instants of kills
+    hits = 0
     for number in range(max(1, KILLS // KILLS_PER_RUN // 4)):
-        assert kill_and_resume(tmp_path / str(number), chance) == [], f"run {number} of {quarter}"
+        kills, found = kill_and_resume(tmp_path / str(number), chance)
+        assert found == [], f"run {number} of {quarter}"
+        hits += kills
+    assert hits > 0
+    record_property("kills", hits)
 
 
 def one_step(directory: Path, seconds: float, *, idempotent: bool = True) -> tuple[Scenario, Ledger]:

@@ -2,8 +2,8 @@
 
     worker.py LEDGER NAME SECONDS [--ignore SIGNAL]...
 
-One line, one write(2) with O_APPEND: `start NAME PID`, `signal NAME SIGNAL`, `end NAME PID`, and `overlap NAME
-PID` when another worker of that name lives. INT ends it at the next tenth of a second, unless ignored.
+One line, one write(2) with O_APPEND: `start NAME PID`, `signal NAME SIGNAL`, `end NAME PID`, and `overlap
+NAME PID` when another worker of that name lives. INT ends it at the next tenth of a second, unless ignored.
 """
 
 import fcntl

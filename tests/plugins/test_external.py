@@ -40,6 +40,7 @@ PLUGIN = (
     '{"type": "plugin", "name": "demo", "description": "d", "steps": [{"name": "go", "description": "Go"}]}'
 )
 END = '{"type": "end"}'
+LONG = "y" * 5000
 DESCRIBE = f"printf '%s\\n' '{HELLO}' '{PLUGIN}' '{END}'"
 
 Load = Callable[..., BasePlugin]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from update_all.core.errors import UpdateAllError
+
 COMMANDS: dict[str, str] = {
     "run": "bring everything up to date (the default)",
     "check": "say what could be updated, changing nothing",
@@ -27,8 +29,8 @@ COMMANDS: dict[str, str] = {
     "config": "show, set, edit the configuration",
 }
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_BUG = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -38,14 +40,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"update-all {__version__}\n")
         return 0
+    _prepare_streams()
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        sys.stderr.write("update-all: interrupted\n")
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; the flush at exit must not complain about it.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed by the end of the process
-        return 0
+        code = 0
+    return _flushed(code)
+
+
+def _prepare_streams() -> None:
+    """A stream that was closed takes nothing; one that cannot encode a character takes its escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once everything is written. Whoever read our output may have gone: that is no error."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The flush at exit would fail again, and complain.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"update-all: the output cannot be written: {error.strerror}\n")
+            return code or EXIT_FAILED
+    return code
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -119,8 +147,7 @@ def _guarded(command: object, options: argparse.Namespace) -> int:
     try:
         return int(command(options))
     except UpdateAllError as error:
-        _tell(error)
-        return error.exit_code
+        return _failed(error, as_json=getattr(options, "json", False))
     except BrokenPipeError:
         raise
     except Exception:  # noqa: BLE001 - the process boundary: a bug becomes a report file and exit 3
@@ -129,11 +156,12 @@ def _guarded(command: object, options: argparse.Namespace) -> int:
         return write_bug_report(sys.exc_info()[1])
 
 
-def _tell(error: object) -> None:
-    from update_all.core.cleaning import clean
-    from update_all.core.errors import UpdateAllError
+def _failed(error: UpdateAllError, *, as_json: bool) -> int:
+    from update_all.cli.failing import error_document, tell
 
-    assert isinstance(error, UpdateAllError)  # noqa: S101 - the only caller
-    sys.stderr.write(f"update-all: {clean(error.message)} [{error.code}]\n")
-    if error.hint:
-        sys.stderr.write(f"  {clean(error.hint)}\n")
+    tell(error)
+    if as_json:
+        from update_all.cli.running import write_json
+
+        write_json(error_document(error))
+    return error.exit_code

@@ -210,5 +210,6 @@ def show_summary(view: RunView, manner: Manner) -> None:
 
 
 def write_json(document: Mapping[str, object]) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on standard output, in characters that it can take."""
+    ascii_only = not sys.stdout.encoding.lower().startswith("utf")
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n")

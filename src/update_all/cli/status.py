@@ -44,7 +44,8 @@ def _row(state: PluginState) -> dict[str, str | int | None]:
         current = state.execution.current_step or (failed[-1] if failed else "")
         detail = f"at {current}" if current else ""
         if failed and not state.execution.current_step:
-            status = "failed"
+            result = state.execution.step_results[failed[-1]]
+            status = "interrupted" if result.error_code == "interrupted" else "failed"
             detail = f"{failed[-1]}: {state.execution.step_results[failed[-1]].error_message}"
     return {
         "plugin": state.plugin,
@@ -71,8 +72,8 @@ def _lines(rows: list[dict[str, str | int | None]]) -> list[str]:
     lines = []
     for row in rows:
         steps = f"{row['done']}/{row['steps']} steps" if "steps" in row else ""
-        text = f"{row['plugin']:<{width}}  {row['status']:<10}  {steps:<12}  {row.get('updated') or ''}"
+        text = f"{row['plugin']:<{width}}  {row['status']:<11}  {steps:<12}  {row.get('updated') or ''}"
         lines.append(clean_line(f"{text}  {row['detail'] or ''}".rstrip()))
-    if any(row["status"] in ("unfinished", "failed") for row in rows):
+    if any(row["status"] in ("unfinished", "failed", "interrupted") for row in rows):
         lines.append("Go on with: update-all resume")
     return lines

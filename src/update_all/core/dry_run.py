@@ -11,13 +11,13 @@ from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.core.planning import Updater
 
 
-def command_line(command: UpdateCommand, facts: Mapping[str, object], *, as_root: bool) -> str:
+def command_line(command: UpdateCommand, facts: Mapping[str, object], *, prefix: str = "") -> str:
     """One command as a person would type it. A fact that is not known yet stays as `{fact}`."""
     filled = fill_command(command, known_facts(command, facts))
     words = [shlex.quote(part) for part in filled.cmd]
     env = [f"{name}={shlex.quote(value)}" for name, value in (filled.env or {}).items()]
     where = [] if filled.cwd is None else [f"cd {shlex.quote(filled.cwd)} &&"]
-    return " ".join([*where, *(["sudo"] if as_root else []), *env, *words])
+    return " ".join([*where, *([prefix] if prefix else []), *env, *words])
 
 
 def known_facts(command: UpdateCommand, facts: Mapping[str, object]) -> dict[str, str | int | float | bool]:
@@ -35,10 +35,11 @@ def known_facts(command: UpdateCommand, facts: Mapping[str, object]) -> dict[str
             return known
 
 
-def describe_step(plugin: Updater, step: UpdateStep) -> Sequence[str]:
-    """The lines that a dry run shows of a step."""
+def describe_step(plugin: Updater, step: UpdateStep, *, root: str = "sudo") -> Sequence[str]:
+    """The lines that a dry run shows of a step. `root` goes before what runs as root; empty for root."""
     if not step.commands:
         return [f"{step.description} (built in)"]
     return [
-        command_line(command, plugin.facts, as_root=command.sudo or step.sudo) for command in step.commands
+        command_line(command, plugin.facts, prefix=root if command.sudo or step.sudo else "")
+        for command in step.commands
     ]

@@ -45,6 +45,12 @@ class PluginPlan:
     check: CheckResult | None = None
     versions_before: Mapping[str, str] | None = None
     step_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] | None = None
+    """Plugins to wait for, where others have a say in it; None: what the plugin itself declares."""
+
+    @property
+    def dependencies(self) -> Sequence[str]:
+        return self.plugin.dependencies if self.after is None else self.after
 
     @property
     def name(self) -> str:
@@ -100,7 +106,7 @@ def build_graph(
     done = done or {}
     names = [plan.name for plan in plans]
     dependencies = {
-        plan.name: [other for other in plan.plugin.dependencies if other in names] for plan in plans
+        plan.name: [other for other in plan.dependencies if other in names] for plan in plans
     }
     topological_order(names, dependencies, what="plugin")
     left = {plan.name: remaining_steps(plan, done.get(plan.name, set()), last_phase) for plan in plans}
@@ -164,7 +170,7 @@ def announce(
     return tuple(
         PlannedPlugin(
             name=plan.name,
-            dependencies=tuple(plan.plugin.dependencies),
+            dependencies=tuple(plan.dependencies),
             steps=tuple(
                 PlannedStep(
                     name=step.name,

@@ -177,24 +177,16 @@ class Session:
         dependencies are not done (unless forced), and what `start_afresh` raises.
         """
         assert options.from_step is not None  # noqa: S101 - the caller's reason to call
-        names = [step.name for step in plan.steps]
-        if options.from_step not in names:
-            raise unknown_name("step", options.from_step, names, f" of {plan.name}")
-        position = names.index(options.from_step)
-        done = set() if state is None else {name for name in state.completed if name in names}
-        later = set(names[position:])
-        done -= later
-        if not options.force:
-            _require_dependencies(plan, options.from_step, done)
+        before = steps_before(plan, state, options.from_step, force=options.force)
         self.lock(plan.name)
         self._refuse_unknown(plan, state, options.from_step)
         fresh = self._new_state(plan, state)
         if state is not None:
             fresh.facts = dict(state.facts)
             fresh.versions_before = state.versions_before or fresh.versions_before
-        self.store.open(fresh, [assumed_record(name) for name in names[:position]])
+        self.store.open(fresh, [assumed_record(name) for name in before])
         plan.plugin.facts = dict(fresh.facts)
-        return PluginRecovery(done=set(names[:position]))
+        return PluginRecovery(done=set(before))
 
     async def run(
         self,
@@ -233,6 +225,20 @@ class Session:
             return await run.execute()
         finally:
             journal.close()
+
+
+def steps_before(plan: PluginPlan, state: PluginState | None, name: str, *, force: bool = False) -> list[str]:
+    """The steps that a start at step `name` leaves out. Pure.
+
+    Raises UsageError for an unknown step, and unless forced for one whose dependencies are not done.
+    """
+    names = [step.name for step in plan.steps]
+    if name not in names:
+        raise unknown_name("step", name, names, f" of {plan.name}")
+    before = names[: names.index(name)]
+    if not force:
+        _require_dependencies(plan, name, set() if state is None else state.completed.intersection(before))
+    return before
 
 
 def _require_dependencies(plan: PluginPlan, name: str, done: set[str]) -> None:

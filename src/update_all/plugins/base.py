@@ -189,9 +189,11 @@ class BasePlugin(ABC):
                 yield event
             return
         from update_all.core.dry_run import describe_step
+        from update_all.core.rights import Rights
 
+        root = Rights.find().prefix
         for step in resolve_step_order(steps):
-            for line in describe_step(self, step):
+            for line in describe_step(self, step, root=root):
                 yield OutputEvent(plugin_name=self.name, step_name=step.name, line=line)
         yield CompletionEvent(plugin_name=self.name, success=True)
 

@@ -178,7 +178,7 @@ class CargoPlugin(BasePlugin):
             while wanted:
                 answer = await self._add(manifest, wanted)
                 if answer.ok:
-                    return parse_additions(answer.stderr)
+                    return _complete(parse_additions(answer.stderr), wanted)
                 unknown = _UNKNOWN.search(answer.stderr)
                 if unknown is None or unknown[1] not in wanted:
                     raise StepError(f"the crate index does not answer: {_last_line(answer.stderr)}")
@@ -189,6 +189,13 @@ class CargoPlugin(BasePlugin):
         # From the home directory: a project's own .cargo/config.toml must not decide.
         command = ["cargo", "add", "--dry-run", "--manifest-path", str(manifest), *names]
         return await self.query(command, env=_QUICK_INDEX, cwd=Path.home())
+
+
+def _complete(newest: dict[str, str], wanted: Sequence[str]) -> dict[str, str]:
+    missing = sorted(set(wanted) - set(newest))
+    if missing:
+        raise StepError(f"cargo add says nothing of {', '.join(missing)}")
+    return newest
 
 
 def _last_line(text: str) -> str:

@@ -76,9 +76,25 @@ async def _pump(stream: asyncio.StreamReader | None, on_data: Callable[[bytes], 
 
 async def _ended(process: asyncio.subprocess.Process) -> int:
     """The exit code. What an executable leaves behind in its session must not keep its pipes open."""
-    code = await process.wait()
+    await _exited(process.pid)
     _signal_group(process.pid, signal.SIGKILL)
-    return code
+    return await process.wait()
+
+
+async def _exited(pid: int) -> None:
+    """Wait for the end of the process itself: in asyncio, `wait` may wait for the pipes as well."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[int] | asyncio.Task[None]]) -> None:

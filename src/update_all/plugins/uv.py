@@ -62,9 +62,18 @@ class Interpreter:
 
 
 def parse_tools(text: str) -> list[Tool]:
-    """Lines `name v1.0 [required: <2] [latest: 2.0]` of `uv tool list`; those of programs begin with "- "."""
-    matches = (_TOOL.fullmatch(line) for line in text.splitlines() if not line.startswith("- "))
-    return [Tool(m[1], m[2], m[3] or "", m[4]) for m in matches if m is not None]
+    """Lines `name v1.0 [required: <2] [latest: 2.0]` of `uv tool list`; those of programs begin with "- ".
+
+    uv offers no machine-readable form: a line that is neither raises StepError, lest a new wording pass for
+    "nothing outdated".
+    """
+    tools: list[Tool] = []
+    for line in text.splitlines():
+        if match := _TOOL.fullmatch(line):
+            tools.append(Tool(match[1], match[2], match[3] or "", match[4]))
+        elif line and not line.startswith("- "):
+            raise StepError(f"uv tool list: cannot read {line!r}")
+    return tools
 
 
 def parse_interpreters(text: str) -> list[Interpreter]:

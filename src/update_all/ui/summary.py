@@ -13,6 +13,8 @@ from update_all.ui.view import Failure, RunView, State
 
 CHANGES_SHOWN = 5
 FAILURE_LINES = 12
+INTERRUPTED = "interrupted"
+"""The error code of a step that was ended because the run was (core.supervision)."""
 
 _ERROR_LINE = re.compile(
     r"\b(?:error|fatal|failed|failure|cannot|can't|could not|couldn't|unable|denied|not found|no such"
@@ -41,8 +43,9 @@ def summary(
         _labelled(advice, width, style),
         _skipped(view, width, style),
         _warnings(view, width, style),
+        _interrupted(view, width, style),
         _next(view),
-        *(_failure(failure, width, style) for failure in view.failures),
+        *(_failure(failure, width, style) for failure in _real_failures(view)),
     ]
     lines: list[str] = []
     for block in filter(None, blocks):
@@ -78,7 +81,9 @@ def merged(changes: Iterable[Change]) -> list[Change]:
 def _headline(view: RunView, style: Style) -> str:
     items = sum(len(merged(row.changes)) for row in view.plugins.values())
     took = duration(view.elapsed(view.ended or view.started or 0.0), precise=True)
-    failed, up_to_date = len(view.rows(State.FAILED)), len(view.rows(State.UP_TO_DATE))
+    failed = len({failure.plugin for failure in _real_failures(view)})
+    up_to_date = len(view.rows(State.UP_TO_DATE))
+    ended = len(view.rows(State.FAILED)) - failed
     if items:
         first = f"Updated {plural(items, 'item')} in {took}"
     elif view.interrupted or failed or view.rows(State.BLOCKED):
@@ -89,7 +94,7 @@ def _headline(view: RunView, style: Style) -> str:
         first = f"Nothing to do ({took})"
     counts = (
         (failed, "failed"),
-        (len(view.rows(State.BLOCKED, State.WAITING, State.RUNNING)), "not finished"),
+        (len(view.rows(State.BLOCKED, State.WAITING, State.RUNNING)) + ended, "not finished"),
         (len(view.rows(State.SKIPPED)), "skipped"),
         (up_to_date, "up to date"),
         (len(view.absent), "not installed here"),
@@ -184,6 +189,20 @@ def _warnings(view: RunView, width: int, style: Style) -> list[str]:
     for notice in dict.fromkeys(view.warnings):
         lines += _paragraph(f"{style.marks.warning} {style.text(rows.notice_text(notice))}", width)
     return lines
+
+
+def _real_failures(view: RunView) -> list[Failure]:
+    return [failure for failure in view.failures if failure.code != INTERRUPTED]
+
+
+def _interrupted(view: RunView, width: int, style: Style) -> list[str]:
+    """Steps that the end of the run ended did not fail: one paragraph names them all."""
+    ended = [f"{one.plugin} {one.step}" for one in view.failures if one.code == INTERRUPTED]
+    if not ended:
+        return []
+    return _paragraph(
+        _with_mark(State.BLOCKED, f"ended by the interruption: {', '.join(ended)}", style), width
+    )
 
 
 def _failure(failure: Failure, width: int, style: Style) -> list[str]:
