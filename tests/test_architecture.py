@@ -31,14 +31,17 @@ MACHINERY = {
     "declarative",
     "definition",
     "detection",
+    "executables",
     "external",
     "lint",
+    "mutexes",
     "parse_cache",
     "parsers",
     "patterns",
     "protocol",
     "registry",
     "sources",
+    "template",
     "validation",
 }
 

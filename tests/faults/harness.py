@@ -97,13 +97,19 @@ class Report:
 
 
 class Scenario:
-    """A run in a directory of its own: to be started, killed and resumed."""
+    """A run in a directory of its own: to be started, killed and resumed.
 
-    def __init__(self, directory: Path, *plugins: Plugin, jobs: int = 16, grace: float = 0.5) -> None:
+    `token` is in the command lines of those of its processes that clear their environment.
+    """
+
+    def __init__(
+        self, directory: Path, *plugins: Plugin, jobs: int = 16, grace: float = 0.5, token: str = ""
+    ) -> None:
         self.directory = directory
         self.state = directory / "state"
         self.plugins = plugins
         self.tag = str(directory)
+        self.token = token
         directory.mkdir(parents=True, exist_ok=True)
         data = {"plugins": [_plain(plugin) for plugin in plugins], "jobs": jobs, "grace": grace}
         (directory / "scenario.json").write_text(json.dumps(data))
@@ -141,7 +147,7 @@ class Scenario:
 
     def living(self) -> dict[int, str]:
         """Everything of this scenario that lives: pid → command line."""
-        return dict(_tagged(self.tag))
+        return dict(_living(self.tag, self.token))
 
     def cleaned_up(self) -> None:
         """End what a test left; for its end."""
@@ -196,16 +202,19 @@ def finished(process: subprocess.Popen[str]) -> Report:
     )
 
 
-def _tagged(tag: str) -> Iterator[tuple[int, str]]:
+def _living(tag: str, token: str) -> Iterator[tuple[int, str]]:
     wanted = f"{TAG}={tag}".encode()
     for directory in Path("/proc").iterdir():
         if not directory.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             alive = (directory / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-            if alive and wanted in (directory / "environ").read_bytes().split(b"\0"):
-                line = (directory / "cmdline").read_bytes().replace(b"\0", b" ")
-                yield int(directory.name), line.decode("utf-8", "replace").strip()
+            line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            ours = bool(token and token in line) or wanted in (directory / "environ").read_bytes().split(
+                b"\0"
+            )
+            if alive and ours:
+                yield int(directory.name), line.strip()
 
 
 def find(living: dict[int, str], part: str) -> list[int]:

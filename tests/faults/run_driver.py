@@ -108,6 +108,7 @@ def _step(data: StepData) -> UpdateStep:
 def _switch_off(protection: str, directory: Path) -> None:
     shim = processes.SHIM.read_text()
     replacements = {
+        "asks": ("os.WNOHANG | os.WUNTRACED", "os.WNOHANG"),
         "lock": ("fcntl.flock(spool, fcntl.LOCK_EX)", "None"),
         "records": ('self.record(message)\n        self.send({"did"', 'self.send({"did"'),
     }

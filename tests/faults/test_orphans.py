@@ -6,6 +6,8 @@ UPDATE_ALL_FAULT_CANCELS sets how often the zoo is cancelled (default 1: 48 canc
 from __future__ import annotations
 
 import os
+import random
+import re
 import shlex
 import signal
 import sys
@@ -47,12 +49,14 @@ ZOO = {
 def zoo(directory: Path, *, timeout: int | None = None) -> tuple[Scenario, Ledger]:
     """One plugin for each kind of tree; each notes when all its processes are up."""
     ledger = Ledger(directory / "ledger")
+    token = str(random.getrandbits(40))
     plugins = []
-    for name, script in ZOO.items():
+    for name, kind in ZOO.items():
+        script = re.sub(r"sleep (\d+)", rf"sleep \1.{token}", kind)
         # The note is written by a sibling, a moment later: the tree is up, and may be stopped, by then.
         note = f"(sleep 0.3; echo start {name} 0 >> {shlex.quote(str(ledger.path))}) & "
         plugins.append(Plugin(name, [Step("step", [["sh", "-c", note + script]], timeout=timeout)]))
-    return Scenario(directory, *plugins, grace=0.5), ledger
+    return Scenario(directory, *plugins, grace=0.5, token=token), ledger
 
 
 def interrupt(scenario: Scenario, ledger: Ledger, presses: int, *options: str) -> Report:

@@ -20,6 +20,10 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lab: takes long; left out of the quick lab by -m 'not lab'")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def closed_network() -> Iterator[None]:
     """Only loopback exists while a lab module runs, so that no tool can reach a real registry."""
@@ -47,6 +51,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.upper().startswith(("PIP", "UV_", "NPM_", "CARGO_", "XDG_", "VIRTUAL_ENV", "PYTHON", "APT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
+    # Where they would be anyway for a user; for root, update-all would write to /var.
+    for name, place in (("STATE", ".local/state"), ("CONFIG", ".config"), ("CACHE", ".cache")):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / place))
     # Set after the names above are gone: settings that would otherwise come from files of this machine.
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("UV_NO_CONFIG", "1")

@@ -125,7 +125,7 @@ def test_killed_install_is_healed(registry: NpmRegistry, home: Path) -> None:
     assert driver.check(plugin).status is CheckStatus.UP_TO_DATE
 
 
-@pytest.mark.parametrize("scope", ["", "@ua-lab/"])
+@pytest.mark.parametrize("scope", [pytest.param("", marks=pytest.mark.lab), "@ua-lab/"])
 def test_package_that_vanished_in_a_killed_install_comes_back(
     registry: NpmRegistry, home: Path, scope: str
 ) -> None:

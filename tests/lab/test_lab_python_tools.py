@@ -111,7 +111,7 @@ def test_nothing_installed_by_uv_is_up_to_date(index: PythonIndex) -> None:
 
 
 @needs_pipx
-@pytest.mark.parametrize("backend", ["uv", "pip"])
+@pytest.mark.parametrize("backend", ["uv", pytest.param("pip", marks=pytest.mark.lab)])
 def test_pipx_applications_are_found_upgraded_and_then_left_alone(
     index: PythonIndex, home: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
@@ -144,7 +144,7 @@ def test_pipx_with_a_dead_index_cannot_know(
 
 
 @needs_pipx
-@pytest.mark.parametrize("backend", ["uv", "pip"])
+@pytest.mark.parametrize("backend", ["uv", pytest.param("pip", marks=pytest.mark.lab)])
 def test_pipx_application_that_a_killed_upgrade_lost_comes_back(
     index: PythonIndex, home: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
@@ -205,7 +205,9 @@ def test_empty_user_site_is_up_to_date_without_an_index(index: PythonIndex) -> N
     assert driver.check(PipPlugin()).status is CheckStatus.UP_TO_DATE
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["resumed", "fresh"])
+@pytest.mark.parametrize(
+    "kept", [pytest.param(True, id="resumed", marks=pytest.mark.lab), pytest.param(False, id="fresh")]
+)
 def test_package_that_a_killed_pip_lost_comes_back(index: PythonIndex, home: Path, kept: bool) -> None:
     index.publish("ua-lab-big", "1.0", files=3000)
     call("python3", "-m", "pip", "install", "--user", "ua-lab-big")

@@ -206,7 +206,9 @@ def running(load: Load) -> ExternalPlugin:
 def test_lines_of_a_running_step_become_events(load: Load) -> None:
     plugin = running(load)
     assert plugin.interpret_output("go", "text of a tool") is None
-    assert plugin.interpret_output("go", HELLO) is None
+    hello = plugin.interpret_output("go", HELLO)
+    assert isinstance(hello, ProgressEvent)
+    assert (hello.percent, hello.message) == (None, "")
     progress = plugin.interpret_output("go", '{"type": "progress", "percent": 5, "bytes-total": 9}')
     assert isinstance(progress, ProgressEvent)
     assert (progress.percent, progress.bytes_total, progress.step_name) == (5, 9, "go")

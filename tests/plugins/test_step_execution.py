@@ -239,7 +239,9 @@ def test_collect_output_for_counting(create_step_plugin: Create, collect: Collec
     assert state.execution.step_results["upgrade"].packages_updated == 5000
 
 
-@pytest.mark.parametrize("wrong", [lambda: [Change(5, "1", "2")], lambda: 1 // 0, lambda: [Change("a", 1.5)]])
+@pytest.mark.parametrize(
+    "wrong", [lambda: [{"item": "a"}], lambda: 1 // 0, lambda: 5, lambda: [Change(*"abcd")]]
+)
 def test_a_parser_that_fails_costs_the_list_and_not_the_step(
     collect: Collect, wrong: Callable[[], list[Change]]
 ) -> None:

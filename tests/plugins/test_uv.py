@@ -58,7 +58,7 @@ def test_tools_with_their_specifiers() -> None:
 
 
 def test_other_wording_is_not_taken_for_nothing_outdated() -> None:
-    with pytest.raises(StepError, match="1.0 -> 2.0"):
+    with pytest.raises(StepError, match=r"1\.0 -> 2\.0"):
         parse_tools("ua-lab-free 1.0 -> 2.0\n")
 
 

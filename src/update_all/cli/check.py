@@ -37,13 +37,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def exit_code(selection: Selection, checked: list[Checked]) -> int:
-    """100 updates, else 1 if something could not be known, else 0."""
+    """100 updates, else 2 if a plugin is broken, 1 if something could not be known, else 0."""
     if any(item.result.status is CheckStatus.UPDATES for item in checked):
         return EXIT_UPDATES
     unknown = any(
         item.result.status is CheckStatus.CANNOT_KNOW and not item.result.runnable for item in checked
     )
-    return 1 if unknown or selection.broken else 0
+    return 2 if selection.broken else 1 if unknown else 0
 
 
 def lines(selection: Selection, checked: list[Checked], style: Style) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from update_all.cli.planned import Planned
 from update_all.cli.recording import Recorder
 from update_all.core.dry_run import describe_step
-from update_all.core.models import Change, JsonValue
+from update_all.core.models import Change, JsonValue, UpdateStep
+from update_all.core.planning import PluginPlan
 from update_all.core.streaming import CompletionEvent, StepEndEvent
 
 Document = dict[str, JsonValue]
@@ -22,30 +25,35 @@ def change_to(change: Change) -> Document:
     }
 
 
-def left_out(planned: Planned) -> Document:
+def not_planned(planned: Planned) -> Document:
     """The plugins that have nothing to do, or cannot."""
     return {
         "up_to_date": list(planned.up_to_date),
         "cannot_know": dict(planned.unknown),
+        "undecided": dict(planned.undecided),
         "not_here": dict(planned.absent),
         "broken": {item.name: item.reason for item in planned.broken},
     }
 
 
-def plan_document(planned: Planned) -> Document:
-    """`update-all.plan/1`."""
+def plan_document(
+    planned: Planned, *, left_out: Mapping[tuple[str, str], str] | None = None, root: str = "sudo"
+) -> Document:
+    """`update-all.plan/1`. `left_out`: plugin and step → why it would not be run."""
+    reasons = left_out or {}
     return {
         "schema": "update-all.plan/1",
         "plugins": [
             {
                 "name": plan.name,
                 "updates": [change_to(change) for change in (plan.check.updates if plan.check else ())],
-                "depends_on": list(plan.plugin.dependencies),
+                "depends_on": list(plan.dependencies),
                 "steps": [
                     {
                         "name": step.name,
                         "description": step.description,
-                        "commands": list(describe_step(plan.plugin, step)) if step.commands else [],
+                        "commands": _commands(plan, step, reasons, root),
+                        "left_out": reasons.get((plan.name, step.name)),
                         "depends_on": list(step.depends_on),
                         "mutexes": list(step.mutexes),
                         "sudo": step.needs_root,
@@ -58,8 +66,17 @@ def plan_document(planned: Planned) -> Document:
             }
             for plan in planned.plans
         ],
-        **left_out(planned),
+        **not_planned(planned),
+        "errors": [],
     }
+
+
+def _commands(
+    plan: PluginPlan, step: UpdateStep, reasons: Mapping[tuple[str, str], str], root: str
+) -> list[JsonValue]:
+    if step.commands is None or (plan.name, step.name) in reasons:
+        return []
+    return list(describe_step(plan.plugin, step, root=root))
 
 
 def run_document(run_id: str, exit_code: int, record: Recorder, planned: Planned) -> Document:
@@ -86,7 +103,7 @@ def run_document(run_id: str, exit_code: int, record: Recorder, planned: Planned
         "status": {0: "success", 130: "interrupted"}.get(exit_code, "partial"),
         "exit_code": exit_code,
         "plugins": plugins,
-        **left_out(planned),
+        **not_planned(planned),
         "warnings": [{"code": item.code, "message": item.message} for item in record.warnings],
         "next": failed,
     }

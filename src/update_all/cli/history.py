@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 from update_all.cli.envelope import Document, change_to
+from update_all.cli.options import positive
 from update_all.cli.running import write_json
 from update_all.cli.workspace import Workspace
 from update_all.core.history import History, RunDetails, RunRecord
@@ -17,7 +19,7 @@ from update_all.ui.text import Style, columns, duration, plural, sparkline
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", metavar="RUN|PLUGIN", help="one run, or one plugin over time")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)")
+    parser.add_argument("--limit", type=positive, default=20, metavar="N", help="how many runs (default: 20)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
 
@@ -34,6 +36,9 @@ def run(options: argparse.Namespace) -> int:
             lines = runs_lines(runs)
         else:
             details = history.run(options.what)
+            if details is None and options.json:
+                write_json(_plugin_to(history, options.what))
+                return 0
             if details is None:
                 lines = plugin_lines(history, options.what, style)
             elif options.json:
@@ -87,16 +92,31 @@ def details_lines(details: RunDetails) -> list[str]:
 
 def plugin_lines(history: History, plugin: str, style: Style) -> list[str]:
     """One plugin over time. Raises UsageError for a name that no run knows."""
-    durations = {step: values for (name, step), values in history.durations(50).items() if name == plugin}
-    last = history.last_results()
-    if plugin not in last:
-        raise unknown_name("run or plugin", plugin, [*last, *(record.id for record in history.runs(50))])
+    durations = _durations(history, plugin)
     rate = history.failure_rate(plugin)
     lines = [f"{plugin}: failed in {rate:.0%} of its runs" if rate is not None else plugin]
     for step, values in durations.items():
         graph = sparkline(list(reversed(values)), style.marks)
         lines.append(f"  {step}  {graph}  last {duration(values[0])}")
     return lines
+
+
+def _durations(history: History, plugin: str) -> dict[str, Sequence[float]]:
+    last = history.last_results()
+    if plugin not in last:
+        raise unknown_name("run or plugin", plugin, [*last, *(record.id for record in history.runs(50))])
+    return {step: values for (name, step), values in history.durations(50).items() if name == plugin}
+
+
+def _plugin_to(history: History, plugin: str) -> Document:
+    return {
+        "schema": "update-all.history-plugin/1",
+        "plugin": plugin,
+        "steps": [
+            {"step": step, "seconds": list(values)} for step, values in _durations(history, plugin).items()
+        ],
+        "failure_rate": history.failure_rate(plugin),
+    }
 
 
 def _run_to(record: RunRecord) -> Document:

@@ -32,13 +32,14 @@ def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(chosen(options), options.exclude)
     planned = asyncio.run(_plan(selection))
+    planned.refuse_broken(chosen(options))
     if options.json:
-        write_json(envelope.plan_document(planned))
+        write_json(envelope.plan_document(planned, root=workspace.root_prefix))
     else:
-        text = graphviz(planned.plans) if options.graphviz else "\n".join(lines(planned))
-        sys.stdout.write(clean(text) + "\n")
+        shown = [graphviz(planned.plans)] if options.graphviz else lines(planned, workspace.root_prefix)
+        sys.stdout.write(clean("\n".join(shown)) + "\n")
     if planned.broken:
-        return 1
+        return 2
     return EXIT_UPDATES if options.exit_code and planned.plans else 0
 
 
@@ -48,7 +49,7 @@ async def _plan(selection: Selection) -> Planned:
     return await plan_checked(checked, planned)
 
 
-def lines(planned: Planned) -> list[str]:
+def lines(planned: Planned, root: str) -> list[str]:
     """The plan as text: each step with what it waits for, and what can never overlap. Pure."""
     found: list[str] = []
     graph = build_graph(planned.plans)
@@ -62,7 +63,8 @@ def lines(planned: Planned) -> list[str]:
                 found.append(f"      after {', '.join(node.depends_on)}")
             if step.mutexes:
                 found.append(f"      holds {', '.join(step.mutexes)}")
-            found += [f"      $ {line}" for line in describe_step(plan.plugin, step) if step.commands]
+            if step.commands:
+                found += [f"      $ {line}" for line in describe_step(plan.plugin, step, root=root)]
     conflicts = exclusions(planned.plans)
     if conflicts:
         found.append("Never at the same time:")

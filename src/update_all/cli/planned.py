@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from update_all.cli.checking import Checked
 from update_all.cli.workspace import Broken
-from update_all.core.errors import UpdateAllError
+from update_all.core.errors import InvalidDefinitionError, UpdateAllError
 from update_all.core.models import Change, ChangeKind, CheckResult, CheckStatus
-from update_all.core.planning import PluginPlan, plan_plugin
+from update_all.core.planning import PluginPlan, build_graph, plan_plugin
 from update_all.plugins.base import BasePlugin
+from update_all.plugins.registry import order_between
 from update_all.ui.text import Style, columns, duration, plural, size
 
 CHANGES_SHOWN = 3
@@ -23,6 +25,8 @@ class Planned:
     plans: list[PluginPlan] = field(default_factory=list)
     up_to_date: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    undecided: dict[str, str] = field(default_factory=dict)
+    """Plugins with a step that may have happened, and what a person has to say about it."""
     absent: dict[str, str] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
@@ -30,9 +34,28 @@ class Planned:
     def needs_root(self) -> list[str]:
         return [plan.name for plan in self.plans if any(step.needs_root for step in plan.steps)]
 
+    def exit_code(self, code: int) -> int:
+        """The exit code of a command whose run ended with `code`, which says nothing of what was not run."""
+        if code:
+            return code
+        if self.broken:
+            return 2
+        if self.unknown:
+            return 1
+        return 4 if self.undecided else 0
+
+    def refuse_broken(self, names: Collection[str]) -> None:
+        """Raise InvalidDefinitionError if a plugin is broken that somebody has named."""
+        for item in self.broken:
+            if item.name in names:
+                raise InvalidDefinitionError(f"the plugin {item.name!r} is broken: {item.reason}")
+
 
 async def plan_checked(checked: Sequence[Checked], planned: Planned) -> Planned:
-    """Add a plan for each plugin that has something to do. Raises InvalidDefinitionError for cyclic steps."""
+    """Add a plan for each plugin that has something to do; one that cannot be planned is broken.
+
+    Raises StepOrderError for plugins that wait for each other.
+    """
     for item in checked:
         name, result = item.plugin.name, item.result
         if result.status is CheckStatus.UP_TO_DATE:
@@ -41,12 +64,28 @@ async def plan_checked(checked: Sequence[Checked], planned: Planned) -> Planned:
             planned.unknown[name] = result.reason
         else:
             try:
-                planned.plans.append(await plan_one(item.plugin, result, item.versions))
+                plan = await plan_one(item.plugin, result, item.versions)
+                if plan.steps:
+                    planned.plans.append(plan)
+                else:
+                    planned.up_to_date.append(name)
             except UpdateAllError as error:
-                planned.broken.append(Broken(name, error.message))
+                planned.broken.append(Broken.of(name, error))
             except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is reported, the rest goes on
                 planned.broken.append(Broken(name, f"{type(error).__name__}: {error}"))
+    planned.plans = in_order(planned.plans)
     return planned
+
+
+def in_order(plans: Sequence[PluginPlan]) -> list[PluginPlan]:
+    """The plans with what each has to wait for: also plugins that want to come before others.
+
+    Raises StepOrderError for plugins that wait for each other.
+    """
+    order = order_between([plan.plugin for plan in plans])
+    ordered = [dataclasses.replace(plan, after=order[plan.name]) for plan in plans]
+    build_graph(ordered)
+    return ordered
 
 
 async def plan_one(plugin: BasePlugin, check: CheckResult, versions: Mapping[str, str] | None) -> PluginPlan:
@@ -100,6 +139,12 @@ def is_major(change: Change) -> bool:
     if change.old is None or change.new is None:
         return False
     return change.old.lstrip("v").partition(".")[0] != change.new.lstrip("v").partition(".")[0]
+
+
+def risky(planned: Planned) -> bool:
+    """Whether something is removed or gets a new major version: then Enter is no consent."""
+    updates = [change for plan in planned.plans if plan.check is not None for change in plan.check.updates]
+    return any(change.kind is ChangeKind.REMOVE or is_major(change) for change in updates)
 
 
 def _change_text(change: Change) -> str:

@@ -121,7 +121,8 @@ def _show(workspace: Workspace, name: str) -> int:
     for step in plan_plugin(plugin, plugin.lowered_steps()).steps:
         holds = f"  holds {', '.join(step.mutexes)}" if step.mutexes else ""
         lines.append(f"  {step.name}: {step.description}{holds}")
-        lines += [f"      {line}" for line in describe_step(plugin, step) if step.commands]
+        if step.commands:
+            lines += [f"      {line}" for line in describe_step(plugin, step, root=workspace.root_prefix)]
     sys.stdout.write("\n".join(clean_line(line) for line in lines) + "\n")
     return 0
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from update_all.cli import envelope
+from update_all.cli.dry_run import peeked
 from update_all.cli.options import add_engine, add_output, add_progress
-from update_all.cli.planned import Planned, plan_one
-from update_all.cli.running import Manner, carry_out, show_summary, write_json
+from update_all.cli.planned import Planned, in_order, plan_one
+from update_all.cli.running import Manner, carry_out, one_run, show_summary, write_json
 from update_all.cli.workspace import Broken, Workspace
 from update_all.core.errors import NothingToResumeError, UpdateAllError
-from update_all.core.locks import exclusive, exclusive_when_free
-from update_all.core.models import CheckResult
-from update_all.core.paths import secure_directory
+from update_all.core.models import CheckResult, JsonValue
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session, unknown_name
 from update_all.core.state import StateStore
 from update_all.core.transitions import Outcome, PluginState
+
+EXIT_BUSY = 75
+EXIT_INTERRUPTED = 130
+RECENT = timedelta(days=1)
+"""How long a run left unfinished is worth a word."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +46,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _locked(workspace: Workspace, options: argparse.Namespace) -> int:
-    secure_directory(workspace.state_directory)
-    path = workspace.state_directory / "lock"
-    async with contextlib.AsyncExitStack() as stack:
-        if options.wait:
-            await stack.enter_async_context(exclusive_when_free(path, "update-all"))
-        else:
-            stack.enter_context(exclusive(path, "update-all"))
-        return await _resume(workspace, options)
+    async with one_run(workspace, wait=options.wait):
+        return await go_on(workspace, options)
 
 
-def unfinished(workspace: Workspace, names: Sequence[str], warnings: list[str]) -> list[PluginState]:
+def recently_unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
+    """The states of these plugins that the newest run left unfinished, if that was within a day."""
+    states = [state for name in names if (state := peeked(workspace, name)) is not None]
+    left = [state for state in states if state.outcome is Outcome.UNFINISHED and _is_recent(state)]
+    newest = max((state.run_id for state in left), default="")
+    return [state for state in left if state.run_id == newest]
+
+
+def _is_recent(state: PluginState) -> bool:
+    updated = state.execution.last_updated
+    return updated is not None and datetime.now(UTC) - updated < RECENT
+
+
+def unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
     """The states to go on with: of the plugins named, else of the newest run that left any.
 
     Raises NothingToResumeError, UsageError for an unknown name, StateError.
@@ -64,35 +75,41 @@ def unfinished(workspace: Workspace, names: Sequence[str], warnings: list[str]) 
             raise unknown_name("unfinished plugin", name, known)
     states = []
     for name in names or known:
-        loaded = store.load(name)
-        warnings += loaded.warnings
-        if loaded.state is not None and loaded.state.outcome is Outcome.UNFINISHED:
-            states.append(loaded.state)
+        state = store.load(name).state
+        if state is not None and state.outcome is Outcome.UNFINISHED:
+            states.append(state)
     if not states:
         raise NothingToResumeError("nothing to resume: no run was left unfinished")
     newest = max(state.run_id for state in states)
     return states if names else [state for state in states if state.run_id == newest]
 
 
-async def _resume(workspace: Workspace, options: argparse.Namespace) -> int:
-    try:
-        states = unfinished(workspace, options.names, [])
-    except NothingToResumeError as error:
-        if options.json:
-            write_json({"schema": "update-all.run/1", "status": "success", "exit_code": 0, "plugins": []})
-        else:
-            sys.stdout.write(error.message + "\n")
-        return 0
+async def go_on(workspace: Workspace, options: argparse.Namespace) -> int:
+    """Resume what is unfinished, run by run, holding the lock. Returns the exit code."""
+    documents: list[JsonValue] = []
     code = 0
+    try:
+        states = unfinished(workspace, options.names)
+    except NothingToResumeError as error:
+        states = []
+        if not options.json and options.progress != "jsonl":
+            sys.stdout.write(error.message + "\n")
     for run_id in sorted({state.run_id for state in states}):
         part = [state for state in states if state.run_id == run_id]
-        code = max(code, await _resume_run(workspace, run_id, part, options))
+        ended, document = await _resume_run(workspace, run_id, part, options)
+        documents.append(document)
+        code = max(code, ended)
+        if ended == EXIT_INTERRUPTED:
+            break
+    if options.json:
+        write_json({"schema": "update-all.resume/1", "exit_code": code, "runs": documents})
     return code
 
 
 async def _resume_run(
     workspace: Workspace, run_id: str, states: Sequence[PluginState], options: argparse.Namespace
-) -> int:
+) -> tuple[int, envelope.Document]:
+    """The exit code of one run, and the document that tells of it."""
     planned = Planned()
     with Session(workspace.state_directory, run_id, resumed=True) as session:
         recoveries = await _recover(workspace, session, states, planned, _options(options))
@@ -109,12 +126,10 @@ async def _resume_run(
             workspace, session, planned.plans, recoveries, manner, resumed=True
         )
     code = 1 if result.exit_code == 0 and planned.broken else result.exit_code
-    if options.json:
-        write_json(envelope.run_document(run_id, code, record, planned))
     show_summary(view, manner)
     for item in planned.broken:
         sys.stderr.write(f"update-all: {item.name} cannot be resumed: {item.reason}\n")
-    return code
+    return code, envelope.run_document(run_id, code, record, planned)
 
 
 def _options(options: argparse.Namespace) -> ResumeOptions:
@@ -133,7 +148,7 @@ async def _recover(
     how: ResumeOptions,
 ) -> dict[str, PluginRecovery]:
     """Rebuild each plan from its plugin and find out where its steps stand."""
-    recoveries: dict[str, PluginRecovery] = {}
+    found: dict[str, PluginState] = {}
     for state in states:
         # Read again under the session, which notes what of the state was lost.
         current = session.load(state.plugin) or state
@@ -141,16 +156,30 @@ async def _recover(
             plugin = workspace.load(state.plugin)
             plugin.facts = dict(current.facts)
             check = current.check or CheckResult.cannot_know("", runnable=True)
-            plan = await plan_one(plugin, check, current.versions_before)
-            recoveries[plan.name] = session.go_on(plan, current, how)
-            planned.plans.append(plan)
+            planned.plans.append(await plan_one(plugin, check, current.versions_before))
+            found[state.plugin] = current
         except UpdateAllError as error:
-            if how.strict or error.exit_code == 75:
-                raise
-            hint = f" ({error.hint})" if error.hint else ""
-            planned.broken.append(Broken(state.plugin, error.message + hint))
+            _report(error, state.plugin, planned, how)
+        except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is reported, the rest goes on
+            planned.broken.append(Broken(state.plugin, f"{type(error).__name__}: {error}"))
+    # Before anything of a state changes.
     _check_names(how, planned)
+    planned.plans = in_order(planned.plans)
+    recoveries: dict[str, PluginRecovery] = {}
+    for plan in list(planned.plans):
+        try:
+            recoveries[plan.name] = session.go_on(plan, found[plan.name], how)
+        except UpdateAllError as error:
+            planned.plans.remove(plan)
+            _report(error, plan.name, planned, how)
     return recoveries
+
+
+def _report(error: UpdateAllError, plugin: str, planned: Planned, how: ResumeOptions) -> None:
+    """Note that a plugin cannot go on, unless that ends it all."""
+    if how.strict or error.exit_code == EXIT_BUSY:
+        raise error
+    planned.broken.append(Broken.of(plugin, error))
 
 
 def _check_names(how: ResumeOptions, planned: Planned) -> None:

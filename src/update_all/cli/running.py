@@ -15,10 +15,12 @@ from statistics import median
 
 from update_all.cli.recording import Recorder
 from update_all.cli.workspace import Workspace
-from update_all.core.errors import StateError
+from update_all.core.errors import BusyError, StateError
 from update_all.core.interrupts import Interrupts, Urgency
+from update_all.core.locks import exclusive, exclusive_when_free, holder
 from update_all.core.models import Phase
 from update_all.core.orchestration import RunResult, RunSettings
+from update_all.core.paths import secure_directory
 from update_all.core.planning import PluginPlan, build_graph
 from update_all.core.recovery import PluginRecovery
 from update_all.core.rights import Rights
@@ -51,6 +53,21 @@ class Manner:
     color: str = "auto"
     as_json: bool = False
     no_input: bool = False
+
+
+@contextlib.asynccontextmanager
+async def one_run(workspace: Workspace, *, wait: bool) -> AsyncIterator[None]:
+    """Hold the one lock that each user has. Raises StateError, and BusyError unless it is waited for."""
+    path = secure_directory(workspace.state_directory) / "lock"
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(path, "update-all"))
+        except BusyError:
+            if not wait:
+                raise
+            sys.stderr.write(f"update-all: waiting for another run to end: {holder(path).describe()}\n")
+            await stack.enter_async_context(exclusive_when_free(path, "update-all"))
+        yield
 
 
 def past_durations(workspace: Workspace) -> Mapping[tuple[str, str], Sequence[float]]:

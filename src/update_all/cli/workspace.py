@@ -6,17 +6,21 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from update_all.core.config import LoadedConfig, load_config
 from update_all.core.config_schema import Config
-from update_all.core.errors import UpdateAllError
-from update_all.core.history import History
+from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError
 from update_all.core.models import Detection, JsonValue, PluginConfig
 from update_all.core.paths import Directories, directories
+from update_all.core.rights import Rights
 from update_all.core.session import unknown_name
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.registry import Registry, discover
 from update_all.plugins.sources import SearchPaths
+
+if TYPE_CHECKING:
+    from update_all.core.history import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,10 @@ class Broken:
 
     name: str
     reason: str
+
+    @classmethod
+    def of(cls, name: str, error: UpdateAllError) -> Broken:
+        return cls(name, f"{error.message} ({error.hint})" if error.hint else error.message)
 
 
 @dataclass(slots=True)
@@ -81,8 +89,8 @@ class Workspace:
     def select(self, wanted: Sequence[str] = (), excluded: Sequence[str] = ()) -> Selection:
         """The plugins named (or tagged `@tag`), else all that are enabled, without those excluded.
 
-        A plugin that is named and not here is an error of use only in what it is reported as: absent.
-        Raises UsageError for a name that does not exist, with the nearest one that does.
+        Raises UsageError for a name that does not exist, with the nearest one that does, and for a plugin
+        that is named and not here or broken: who names one wants it and nothing less.
         """
         known = self.registry.names()
         tagged = [word for word in (*wanted, *excluded) if word.startswith("@")]
@@ -94,7 +102,8 @@ class Workspace:
             if name in excluded or not (name in wanted or (not wanted and self.enabled(name)) or tagged):
                 continue
             self._add(selection, name, wanted, excluded)
-        self._check_tags(tagged, selection)
+        self._check_tags(tagged)
+        _require_usable(selection, wanted)
         return selection
 
     def _add(self, selection: Selection, name: str, wanted: Sequence[str], excluded: Sequence[str]) -> None:
@@ -108,7 +117,7 @@ class Workspace:
                 return
             found = plugin.detect()
         except UpdateAllError as error:
-            selection.broken.append(Broken(name, error.message))
+            selection.broken.append(Broken.of(name, error))
         except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is reported, the rest goes on
             selection.broken.append(Broken(name, f"{type(error).__name__}: {error}"))
         else:
@@ -120,7 +129,7 @@ class Workspace:
         else:
             selection.absent[plugin.name] = found.reason
 
-    def _check_tags(self, tagged: Sequence[str], selection: Selection) -> None:
+    def _check_tags(self, tagged: Sequence[str]) -> None:
         if not tagged:
             return
         tags = {f"@{tag}" for name in self.registry.names() for tag in self._tags(name)}
@@ -134,9 +143,27 @@ class Workspace:
         return ()
 
     @property
+    def root_prefix(self) -> str:
+        """What goes before a command that runs as root, in the words of this machine: "sudo", or nothing."""
+        return Rights.find(self.config.sudo.command).prefix
+
+    @property
     def state_directory(self) -> Path:
         return self.directories.state
 
     def history(self, *, read_only: bool = False) -> History:
         """The history. Raises StateError when it cannot be used."""
+        from update_all.core.history import History
+
         return History(self.directories.history, read_only=read_only)
+
+
+def _require_usable(selection: Selection, wanted: Sequence[str]) -> None:
+    for item in selection.broken:
+        if item.name in wanted:
+            raise InvalidDefinitionError(f"the plugin {item.name!r} is broken: {item.reason}")
+    for name, reason in selection.absent.items():
+        if name in wanted:
+            raise UsageError(
+                f"the plugin {name!r} has nothing to do here: {reason}", hint="update-all plugins list"
+            )

@@ -18,6 +18,10 @@ TAIL_CHARACTERS = 64 * 1024
 LONGEST_LINE = 64 * 1024
 """A longer line is matched and shown in parts; the log has it whole."""
 
+WINDOW = 4096
+OVERLAP = 512
+"""Patterns see a longer line through overlapping windows: what they cost grows with the window's square."""
+
 
 class Tail:
     """The last 64 KiB of a text that comes in parts."""
@@ -62,9 +66,11 @@ class PatternMatcher:
 
     def _search(self, lines: Sequence[str]) -> None:
         for line in lines:
-            if any(pattern.search(line) for pattern in self._patterns):
-                self.found = line[:LONGEST_LINE]
-                return
+            for begin in range(0, max(len(line), 1), WINDOW - OVERLAP):
+                part = line[begin : begin + WINDOW]
+                if any(pattern.search(part) for pattern in self._patterns):
+                    self.found = part
+                    return
 
 
 class StepLog:

@@ -193,19 +193,14 @@ def write_atomic(path: Path, data: bytes, *, keep_previous: bool = True, mode: i
     last flush of the directory failed: then the new one is, and may not survive a power cut.
     """
     try:
-        directory = filesystem.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        with _directory(path.parent) as directory:
+            with _temporary(path.name, data, directory, mode) as temporary:
+                if keep_previous:
+                    _keep_previous(path.name, directory)
+                filesystem.rename(temporary, path.name, dir_fd=directory)
+            filesystem.fsync(directory)
     except OSError as error:
         raise _unwritable(path, error) from error
-    try:
-        with _temporary(path.name, data, directory, mode) as temporary:
-            if keep_previous:
-                _keep_previous(path.name, directory)
-            filesystem.rename(temporary, path.name, dir_fd=directory)
-        filesystem.fsync(directory)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        _close_directory(directory)
 
 
 def append_durable(path: Path, data: bytes, *, first: bool) -> None:
@@ -225,6 +220,32 @@ def append_durable(path: Path, data: bytes, *, first: bool) -> None:
             _flush_directory(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there. Raises StateWriteError."""
+    try:
+        with _directory(path.parent) as directory, contextlib.suppress(FileNotFoundError):
+            filesystem.unlink(path.name, dir_fd=directory)
+    except OSError as error:
+        raise StateWriteError(
+            f"{path} cannot be removed: {error.strerror}", hint=f"rm {_quoted(path)}"
+        ) from error
+
+
+def rename(path: Path, name: str) -> None:
+    """Give a file another name in its directory, replacing what has that name. Raises OSError."""
+    with _directory(path.parent) as directory:
+        filesystem.rename(path.name, name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    fd = filesystem.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        _close_directory(fd)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,8 @@ class Updater(Protocol):
 
     def interpret_output(self, step_name: str, line: str) -> StreamEvent | None: ...
 
+    def end_of_output(self, step_name: str, code: int) -> None: ...
+
     async def installed_versions(self) -> Mapping[str, str] | None: ...
 
 
@@ -105,9 +107,7 @@ def build_graph(
     """
     done = done or {}
     names = [plan.name for plan in plans]
-    dependencies = {
-        plan.name: [other for other in plan.dependencies if other in names] for plan in plans
-    }
+    dependencies = {plan.name: [other for other in plan.dependencies if other in names] for plan in plans}
     topological_order(names, dependencies, what="plugin")
     left = {plan.name: remaining_steps(plan, done.get(plan.name, set()), last_phase) for plan in plans}
     nodes: list[Node] = []

@@ -68,8 +68,8 @@ class _Writer:
         self.whole_bytes = len(data)
         if self.journal_bytes:
             # Its records are all in the file now; a journal that stays behind is skipped by sequence number.
-            with contextlib.suppress(OSError):
-                self.journal.unlink()
+            with contextlib.suppress(StateWriteError):
+                paths.remove(self.journal)
             self.journal_bytes = 0
 
     def encoded(self) -> bytes:
@@ -141,7 +141,10 @@ class StateStore:
 
     def peek(self, plugin: str) -> PluginState:
         """Read a state without setting anything aside. Raises StateError, ValueError when it is damaged."""
-        return self._read(self.path(plugin), plugin)
+        state = self._read(self.path(plugin), plugin)
+        if problem := self._replay(state):
+            raise ValueError(f"its journal is damaged: {problem}")
+        return state
 
     def _read(self, path: Path, plugin: str) -> PluginState:
         data = paths.read_secure(path)
@@ -198,14 +201,9 @@ class StateStore:
         paths.secure_directory(self.directory)
         writer.write_whole()
         # Only now: until then the state and its journal are what is known of the plugin.
-        try:
-            if state.plugin in self._damaged_journals:
-                _set_aside(writer.journal)
-            writer.journal.unlink(missing_ok=True)
-        except OSError as error:
-            raise StateWriteError(
-                f"{writer.journal} cannot be removed: {error.strerror}", hint=f"rm {writer.journal}"
-            ) from error
+        if state.plugin in self._damaged_journals:
+            _set_aside(writer.journal)
+        paths.remove(writer.journal)
         self._damaged_journals.discard(state.plugin)
         self._writers[state.plugin] = writer
 
@@ -249,9 +247,9 @@ def _set_aside(path: Path) -> Path:
     try:
         if free is None:
             for older, newer in itertools.pairwise(taken):
-                newer.rename(older)
+                paths.rename(newer, older.name)
             free = taken[-1]
-        path.rename(free)
+        paths.rename(path, free.name)
     except OSError as error:
         raise StateWriteError(
             f"{path} is damaged and cannot be set aside: {error.strerror}", hint=f"rm {path}"

@@ -274,7 +274,18 @@ class _Execution:
         errors.finish()
         successes.finish()
         self._account(end)
-        return _Ended(end.code, self._judge(command, end.code, errors.found, successes.found), end.usage)
+        failure = self._judge(command, end.code, errors.found, successes.found)
+        if self.plugin.third_party:
+            failure = self._told(end.code) or failure
+        return _Ended(end.code, failure, end.usage)
+
+    def _told(self, code: int) -> StepError | None:
+        """What the plugin's own protocol says of the end, besides the exit code."""
+        try:
+            self.plugin.end_of_output(self.step.name, code)
+        except StepError as error:
+            return error
+        return None
 
     def _supervision(self, command: UpdateCommand) -> Supervision:
         deadline = self.deadline

@@ -105,6 +105,12 @@ class BasePlugin(ABC):
         """For third-party plugins: the event that a line of output stands for, None for plain text."""
         return None
 
+    def end_of_output(self, step_name: str, code: int) -> None:  # noqa: B027 - most have nothing to say
+        """For third-party plugins: a command of the step ended with `code`, after its last line.
+
+        Raises StepError or UpToDate where the lines before meant that.
+        """
+
     def parse_changes(self, step_name: str, output: str) -> list[Change]:
         """Changes that the output of a step tells of. The default finds none."""
         return []

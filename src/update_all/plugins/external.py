@@ -203,7 +203,7 @@ class ExternalPlugin(BasePlugin):
         if not line.startswith("{"):
             return None
         message = self._answers.setdefault(step_name, Answer(Exchange.RUN)).feed(line)
-        return None if message is None else _event(self.name, step_name, message)
+        return _event(self.name, step_name, message)
 
     def end_of_output(self, step_name: str, code: int) -> None:
         """The command of a step ended with `code`.
@@ -225,7 +225,8 @@ class ExternalPlugin(BasePlugin):
         return changes
 
 
-def _event(plugin: str, step: str, message: protocol.Message) -> StreamEvent | None:
+def _event(plugin: str, step: str, message: protocol.Message | None) -> StreamEvent:
+    """What people see of a message. One that only keeps order becomes a progress that says nothing."""
     match message:
         case protocol.Progress():
             return ProgressEvent(
@@ -246,7 +247,7 @@ def _event(plugin: str, step: str, message: protocol.Message) -> StreamEvent | N
             change = message.to_change()
             versions = " → ".join(version for version in (change.old, change.new) if version)
             return OutputEvent(plugin_name=plugin, step_name=step, line=f"{change.item} {versions}".strip())
-    return None
+    return ProgressEvent(plugin_name=plugin, step_name=step)
 
 
 class _Older(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from update_all.core.errors import InvalidDefinitionError, UpdateAllError
+from update_all.core.errors import InvalidDefinitionError
 from update_all.core.models import Change, CheckStatus
 from update_all.plugins.declarative import DeclarativePlugin
 from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample, Step, parse_definition
@@ -245,8 +245,3 @@ def _listed(records: Sequence[Expected]) -> str:
         for one in records
     ]
     return "; ".join(f"({one})" for one in shown) or "nothing"
-
-
-def check_error(error: UpdateAllError, place: str) -> Finding:
-    """A plugin that cannot even be loaded, as a finding."""
-    return Finding(Severity.ERROR, "load", place, "$", error.message, error.hint)

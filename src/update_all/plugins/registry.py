@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from update_all.core.errors import InvalidDefinitionError, StepError, UsageError
 from update_all.core.models import PluginConfig
+from update_all.core.planning import Updater
 from update_all.plugins.adapter import OlderDescription, OlderPlugin, describe_older
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.builtin import BUILT_IN, CATALOGUE
@@ -192,7 +193,7 @@ def entry_points(trusted: frozenset[str]) -> list[Candidate]:
     return candidates
 
 
-def order_between(plugins: Sequence[BasePlugin]) -> Mapping[str, tuple[str, ...]]:
+def order_between(plugins: Sequence[Updater]) -> Mapping[str, tuple[str, ...]]:
     """Plugin → plugins that must be finished before it: `after` of itself and `before` of the others."""
     names = {plugin.name for plugin in plugins}
     found = {plugin.name: [name for name in plugin.dependencies if name in names] for plugin in plugins}

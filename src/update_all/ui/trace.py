@@ -19,11 +19,11 @@ TraceEvent = dict[str, JsonValue]
 
 
 def trace(events: Iterable[StreamEvent]) -> dict[str, JsonValue]:
-    """The trace document; times are microseconds since the run's first start."""
+    """The trace document; times are microseconds since the start of the run."""
     parts = parts_of(events)
     spans = [span for part in parts for span in part.spans]
     waits = [wait for part in parts for wait in part.waits]
-    origin = parts[0].begin if parts else 0.0
+    origin = min((part.begin for part in parts), default=0.0)
     found = [*_tracks(STEPS_PROCESS, "steps", spans), *_tracks(WAITS_PROCESS, "waits", waits)]
     for span, slot in zip(spans, slots(spans), strict=True):
         found.append(

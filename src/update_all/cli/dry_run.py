@@ -1,0 +1,71 @@
+"""What a run would do, step by step, and which steps it would leave out and why."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Mapping
+
+from update_all.cli.planned import Planned
+from update_all.cli.workspace import Workspace
+from update_all.core.dry_run import describe_step
+from update_all.core.errors import StateError
+from update_all.core.models import Phase
+from update_all.core.planning import PluginPlan, remaining_steps
+from update_all.core.session import steps_before
+from update_all.core.state import StateStore
+from update_all.core.transitions import PluginState
+
+LeftOut = Mapping[tuple[str, str], str]
+"""Plugin and step → why a run leaves the step out."""
+
+
+def peeked(workspace: Workspace, plugin: str) -> PluginState | None:
+    """The state of a plugin as far as it can be read without setting anything aside."""
+    with contextlib.suppress(OSError, StateError, ValueError):
+        return StateStore(workspace.state_directory).peek(plugin)
+    return None
+
+
+def left_out_steps(workspace: Workspace, planned: Planned, options: argparse.Namespace) -> LeftOut:
+    """The steps that the options leave out. Raises UsageError for a step that a run cannot start at."""
+    found: dict[tuple[str, str], str] = {}
+    for plan in planned.plans:
+        before: list[str] = []
+        if options.resume_from:
+            state = peeked(workspace, plan.name)
+            before = steps_before(plan, state, options.resume_from, force=options.force)
+            plan.plugin.facts = {} if state is None else dict(state.facts)
+        last = Phase.DOWNLOAD if options.download_only else Phase.EXECUTE
+        left = {step.name for step in remaining_steps(plan, set(before), last)}
+        for step in plan.steps:
+            if step.name in before:
+                found[plan.name, step.name] = f"the run starts at {options.resume_from}"
+            elif step.name not in left:
+                found[plan.name, step.name] = "only downloads are wanted"
+    return found
+
+
+def dry_run_lines(planned: Planned, left_out: LeftOut, root: str) -> list[str]:
+    """Each step with its exact commands; what is left out has none. Pure."""
+    lines: list[str] = []
+    for plan in planned.plans:
+        lines += [plan.name, *_step_lines(plan, left_out, root)]
+    lines += [f"{name}: up to date" for name in planned.up_to_date]
+    lines += [f"{name}: cannot know: {reason}" for name, reason in planned.unknown.items()]
+    lines += [f"{item.name}: broken: {item.reason}" for item in planned.broken]
+    lines += [f"{name}: not here: {reason}" for name, reason in planned.absent.items()]
+    return [*lines, "Nothing was run."]
+
+
+def _step_lines(plan: PluginPlan, left_out: LeftOut, root: str) -> list[str]:
+    lines: list[str] = []
+    for number, step in enumerate(plan.steps, 1):
+        reason = left_out.get((plan.name, step.name))
+        why = f" (left out: {reason})" if reason else ""
+        lines.append(f"  {number}/{len(plan.steps)} {step.name}: {step.description}{why}")
+        if not reason:
+            lines += [f"      {line}" for line in describe_step(plan.plugin, step, root=root)]
+            if step.check_fn is not None:
+                lines.append("      (skipped if its check says that it is done)")
+    return lines
