@@ -220,7 +220,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _lines(table: Mapping[str, object]) -> list[str]:
-    return [f"{key} = {_toml(value)}" for key, value in table.items()]
+    return [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
 
 
 def _toml(value: object) -> str:

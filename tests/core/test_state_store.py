@@ -12,7 +12,7 @@ from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from update_all.core import paths, state
 from update_all.core.errors import StateWriteError
@@ -86,14 +86,14 @@ class Store(RuleBasedStateMachine):
         self.run = 0
         self.history: dict[int, JsonValue] = {}
         """The state behind each record, by sequence number."""
-        self.acknowledged = -1
-        self.is_open = False
+        self.acknowledged = 0
 
     @initialize(whole=st.sampled_from([0, 700, 16 * 1024]))
     def begin(self, whole: int) -> None:
         """From nothing, with the size from which on records are appended to a journal."""
         self.limit = mock.patch.object(state, "WHOLE_FILE_BYTES", whole)
         self.limit.start()
+        self.open_new_run([])
 
     def teardown(self) -> None:
         self.limit.stop()
@@ -111,7 +111,7 @@ class Store(RuleBasedStateMachine):
     def _fresh(self) -> PluginState:
         self.run += 1
         made = PluginState(run_id=f"r{self.run}", execution=StepExecutionState(PLUGIN))
-        made.sequence = max(self.acknowledged, 0)
+        made.sequence = self.acknowledged
         return made
 
     @rule(first=st.lists(records, max_size=3))
@@ -121,9 +121,7 @@ class Store(RuleBasedStateMachine):
         self.history = {}
         self._keep(made)
         self._acknowledge()
-        self.is_open = True
 
-    @precondition(lambda self: self.is_open)
     @rule(batch=st.lists(records, min_size=1, max_size=4))
     def commit(self, batch: list[Record]) -> None:
         for record in batch:
@@ -132,7 +130,6 @@ class Store(RuleBasedStateMachine):
         self.store.commit()
         self._acknowledge()
 
-    @precondition(lambda self: self.is_open)
     @rule()
     def fold(self) -> None:
         self.store.fold(PLUGIN)
@@ -148,7 +145,6 @@ class Store(RuleBasedStateMachine):
                 return
         self._acknowledge()
 
-    @precondition(lambda self: self.is_open)
     @rule(
         batch=st.lists(records, min_size=1, max_size=3),
         at=st.integers(1, 14),
@@ -163,35 +159,30 @@ class Store(RuleBasedStateMachine):
         self._attempt(self.store.commit, at, dead, code)
         self.reload()
 
-    @precondition(lambda self: self.is_open)
-    @rule(at=st.integers(1, 14), first=st.lists(records, max_size=2))
-    def going_on_crashes(self, at: int, first: list[Record]) -> None:
-        """A resume that dies while it opens the state that it has read."""
-        loaded = self._load()
-        store = self.store = StateStore(self.directory)
-        read = store.load(PLUGIN).state
-        assert read is not None
-        assert state_to(read) == loaded
-
-        def go_on() -> None:
-            store.open(read, first)
-
-        for record in first:
-            read_copy = StateStore(self.directory).load(PLUGIN).state
-            assert read_copy is not None
-            del read_copy, record
-        self._attempt_open(go_on, read, at)
-        self.reload()
-
-    def _attempt_open(self, action: Callable[[], None], made: PluginState, at: int) -> None:
+    @rule(at=st.integers(1, 16), fresh=st.booleans(), first=st.lists(records, max_size=2))
+    def opening_crashes(self, at: int, fresh: bool, first: list[Record]) -> None:
+        """A resume, or a new run, that dies while it opens its state."""
+        store = StateStore(self.directory)
+        made = store.load(PLUGIN).state
+        assert made is not None
+        if fresh:
+            made = self._fresh()
         with mock.patch.object(paths, "filesystem", Faults(at, Crash, dead=True)):
             try:
-                action()
+                store.open(made, first)
             except Crash:
-                self._keep(made)
-                return
-        self._keep(made)
-        self._acknowledge()
+                acknowledged = False
+            else:
+                acknowledged = True
+        if fresh and made.sequence in self.history and not acknowledged:
+            found = self._load()
+            assert found in (state_to(made), self.history[self.acknowledged])
+            self.history[made.sequence] = found
+        else:
+            self._keep(made)
+        if acknowledged:
+            self._acknowledge()
+        self.reload()
 
     def _load(self) -> JsonValue:
         loaded = StateStore(self.directory).load(PLUGIN)
@@ -200,7 +191,6 @@ class Store(RuleBasedStateMachine):
         assert loaded.warnings == ()
         return state_to(loaded.state)
 
-    @precondition(lambda self: self.is_open)
     @rule()
     def reload(self) -> None:
         """A new process reads, opens what it has read, and goes on."""
@@ -217,10 +207,9 @@ class Store(RuleBasedStateMachine):
         self.history = {number: found}
         self._acknowledge()
 
-    @precondition(lambda self: self.is_open)
     @rule(cut=st.floats(0, 0.99), garbage=st.binary(max_size=8))
     def damage(self, cut: float, garbage: bytes) -> None:
-        """The file is damaged: it is kept as evidence, an older state is used, and nobody is left in the dark."""
+        """The file is damaged: it is kept as evidence, an older state is used, and it is said."""
         path = self.store.path(PLUGIN)
         data = path.read_bytes()
         broken = data[: int(len(data) * cut)] + garbage + b"\0"
@@ -235,20 +224,20 @@ class Store(RuleBasedStateMachine):
         assert 1 <= len(kept) <= 5
         assert any(file.read_bytes() == broken for file in kept)
         assert not path.exists()
-        if loaded.state is not None:
-            assert loaded.state.sequence <= self.acknowledged
-            store.open(loaded.state)
-            self.store, self.history = store, {}
-            self._keep(loaded.state)
-            self._acknowledge()
-        else:
+        self.store = store
+        if loaded.state is None:
             assert StateStore(self.directory).load(PLUGIN).lost, "the second reader must know it too"
-            self.store, self.is_open, self.acknowledged, self.history = store, False, -1, {}
+            self.acknowledged = 0
+            self.open_new_run([])
+            return
+        assert loaded.state.sequence <= self.acknowledged
+        store.open(loaded.state)
+        self.history = {}
+        self._keep(loaded.state)
+        self._acknowledge()
 
     @invariant()
     def a_reader_sees_what_was_acknowledged(self) -> None:
-        if not self.is_open:
-            return
         found = self._load()
         assert found == self.history[self.acknowledged]
         assert json.loads(json.dumps(found)) == found
@@ -256,4 +245,4 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestStore.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

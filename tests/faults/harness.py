@@ -210,10 +210,8 @@ def _living(tag: str, token: str) -> Iterator[tuple[int, str]]:
         with contextlib.suppress(OSError):
             alive = (directory / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
             line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            ours = bool(token and token in line) or wanted in (directory / "environ").read_bytes().split(
-                b"\0"
-            )
-            if alive and ours:
+            named = bool(token) and token in line
+            if alive and (named or wanted in (directory / "environ").read_bytes().split(b"\0")):
                 yield int(directory.name), line.strip()
 
 

@@ -14,7 +14,7 @@ import driver
 import pytest
 from apt_root import AptRoot
 
-from update_all.api import Change, CheckStatus, PluginConfig, StepError
+from update_all.api import Change, CheckResult, CheckStatus, PluginConfig, StepError
 from update_all.plugins.apt import AptPlugin
 
 pytestmark = pytest.mark.skipif(
@@ -100,23 +100,63 @@ def test_unreachable_archive_fails_the_refresh_and_is_never_up_to_date(lab: AptR
     assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
 
 
-def test_new_source_and_emptied_lists_count_as_old_lists(lab: AptRoot) -> None:
+def check_with_lists_of_age(lab: AptRoot, seconds: float) -> CheckResult:
+    """The plugin's answer where the last refresh brought something so long ago."""
+    then = time.time() - seconds
+    for name in ("sources.list", "sources.list.d"):
+        os.utime(lab.root / "etc/apt" / name, (0, 0))
+    os.utime(lab.root / "var/lib/apt/lists", (then, then))
+    return driver.check(AptPlugin())
+
+
+def test_lists_that_somebody_else_fetched_show_updates_but_prove_nothing(lab: AptRoot) -> None:
+    install("ua-lab-one")
+    nothing = check_with_lists_of_age(lab, 60)
+    assert nothing.status is CheckStatus.CANNOT_KNOW
+    assert nothing.runnable
+    lab.publish("ua-lab-one", "2.0")
+    subprocess.run(["apt-get", "-qq", "update"], check=True)
+    assert [change.new for change in check_with_lists_of_age(lab, 60).updates] == ["2.0"]
+    old = check_with_lists_of_age(lab, 3 * 86400 + 60)
+    assert old.status is CheckStatus.CANNOT_KNOW
+    assert old.runnable
+    assert "3 days old" in old.reason
+    assert check_with_lists_of_age(lab, -600).status is CheckStatus.CANNOT_KNOW
+
+
+def test_refresh_is_not_repeated_within_the_hour_and_only_then(lab: AptRoot, home: Path) -> None:
     install("ua-lab-one")
     plugin = AptPlugin()
     driver.run(plugin)
     assert driver.check(plugin).status is CheckStatus.UP_TO_DATE
+    lab.publish("ua-lab-one", "2.0")
+    subprocess.run(["apt-get", "-qq", "update"], check=True)
+    assert "refresh" in driver.run(plugin).skipped
+    (stamp,) = home.glob(".cache/update-all/*")
+    os.utime(stamp, (time.time() - 3700, time.time() - 3700))
+    lab.publish("ua-lab-one", "3.0")
+    subprocess.run(["apt-get", "-qq", "update"], check=True)
+    assert "refresh" in driver.run(plugin).ran
+
+
+def test_new_sources_and_emptied_lists_count_as_old_lists(lab: AptRoot) -> None:
+    install("ua-lab-one")
+    plugin = AptPlugin()
+    driver.run(plugin)
     source = lab.root / "etc/apt/sources.list.d/more.list"
     source.write_text("# another source\n")
     os.utime(source, (time.time() + 5, time.time() + 5))
-    assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
+    changed = driver.check(plugin)
+    assert changed.status is CheckStatus.CANNOT_KNOW
+    assert "sources have changed" in changed.reason
     source.unlink()
     os.utime(source.parent, (0, 0))
     assert driver.check(plugin).status is CheckStatus.UP_TO_DATE
-    for path in (lab.root / "var/lib/apt/lists").glob("*_Packages"):
+    for path in (lab.root / "var/lib/apt/lists").glob("*_*"):
         path.unlink()
-    for path in (lab.root / "var/lib/apt/lists").glob("*_Release"):
-        path.unlink()
-    assert driver.check(plugin).status is CheckStatus.CANNOT_KNOW
+    emptied = driver.check(plugin)
+    assert emptied.status is CheckStatus.CANNOT_KNOW
+    assert "never fetched" in emptied.reason
 
 
 def test_held_package_is_left_alone(lab: AptRoot) -> None:

@@ -170,6 +170,8 @@ def test_nothing_outdated_plans_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 def test_folder_of_root_needs_root_and_names_the_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Root may write everywhere, so the answer of access(2) for another user is put in its place."""
+
     def denied(path: object, mode: int) -> bool:
         return False
 

@@ -19,12 +19,14 @@ EXIT_BUG = 3
 
 def write_bug_report(error: BaseException | None) -> int:
     """Write the report, say where it is, and return the exit code. Never raises."""
+    secrets = secrets_of(os.environ)
     text = clean(
         f"update-all {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
         f"arguments: {sys.argv[1:]}\n\n{''.join(traceback.format_exception(error))}",
-        secrets_of(os.environ),
+        secrets,
     )
-    sys.stderr.write(f"update-all: a bug of update-all: {type(error).__name__}: {clean(str(error))} [bug]\n")
+    message = clean(f"{type(error).__name__}: {error}", secrets)
+    sys.stderr.write(f"update-all: a bug of update-all: {message} [bug]\n")
     try:
         path = _report_path()
         path.write_text(text, "utf-8")

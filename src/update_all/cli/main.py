@@ -24,9 +24,15 @@ COMMANDS: dict[str, str] = {
     "resume": "go on with what the last run left",
     "status": "the last state of each plugin",
     "history": "past runs",
+    "report": "one run as a page for a browser, or as a trace",
     "attach": "follow a run from another terminal",
     "plugins": "list, show, enable, disable plugins",
     "config": "show, set, edit the configuration",
+    "explain": "why a plugin, step or error is as it is",
+    "doctor": "what is wrong with the set-up, and the command that mends it",
+    "schedule": "run regularly: systemd timer or cron line",
+    "sudoers": "the rules by which sudo lets a run through without a password",
+    "completion": "the completion script of a shell",
 }
 
 EXIT_FAILED = 1

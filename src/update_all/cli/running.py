@@ -220,10 +220,12 @@ def show_summary(view: RunView, manner: Manner) -> None:
         return
     import os
 
+    from update_all.cli.after_run import advice
+
     out = Sink(sys.stdout)
     style = style_of(sys.stdout, os.environ, manner.color)
     width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
-    out.write("\n".join(["", *summary(view, width, style)]) + "\n")
+    out.write("\n".join(["", *summary(view, width, style, advice=advice(view))]) + "\n")
 
 
 def write_json(document: Mapping[str, object]) -> None:

@@ -9,11 +9,13 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from update_all.core.errors import CommandNotFoundError, StepError
 
 QUERY_SECONDS = 20.0
 QUERY_BYTES = 32 * 1024 * 1024
+PIPE_BYTES = 1 << 20
 
 SILENT_ENVIRONMENT: Mapping[str, str] = {
     "LC_ALL": "C.UTF-8",
@@ -64,36 +66,63 @@ async def query(
     Raises CommandNotFoundError when the program cannot be started, StepError when it takes longer than
     `timeout` seconds or prints more than 32 MiB (its process group is then killed).
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **SILENT_ENVIRONMENT, **(env or {})},
-            cwd=cwd,
-            process_group=0,
-        )
-    except OSError as error:
-        raise CommandNotFoundError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(timeout):
-            stdout, stderr = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr))
-            code = await process.wait()
-    except TimeoutError:
-        raise StepError(f"{argv[0]!r} did not answer within {timeout:g} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return QueryOutput(code, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"))
+    with _Capture() as stdout, _Capture() as stderr:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout.writer,
+                stderr=stderr.writer,
+                env={**os.environ, **SILENT_ENVIRONMENT, **(env or {})},
+                cwd=cwd,
+                process_group=0,
+            )
+        except OSError as error:
+            raise CommandNotFoundError(f"cannot run {argv[0]!r}: {error.strerror}") from error
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            waited = [ended, stdout.full, stderr.full]
+            done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            await ended
+        if not done:
+            raise StepError(f"{argv[0]!r} did not answer within {timeout:g} s")
+        if ended not in done:
+            raise StepError(f"{argv[0]!r} printed more than {QUERY_BYTES >> 20} MiB")
+        return QueryOutput(ended.result(), stdout.text(), stderr.text())
 
 
-async def _bounded(stream: asyncio.StreamReader | None) -> bytes:
-    data = bytearray()
-    while stream is not None and (chunk := await stream.read(65536)):
-        data += chunk
-        if len(data) > QUERY_BYTES:
-            raise StepError(f"a query printed more than {QUERY_BYTES // 1048576} MiB")
-    return bytes(data)
+class _Capture:
+    """A pipe that is read as it fills. Its end of file is never waited for: a daemon may keep it open."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader, self.writer = os.pipe()
+        self._data = bytearray()
+        self.full: asyncio.Future[int] = self._loop.create_future()
+        os.set_blocking(self._reader, False)
+        self._loop.add_reader(self._reader, self._take)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._reader)
+        self.full.cancel()
+        os.close(self._reader)
+        os.close(self.writer)
+
+    def _take(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._data += os.read(self._reader, PIPE_BYTES)
+        if len(self._data) > QUERY_BYTES and not self.full.done():
+            self.full.set_result(0)
+            self._loop.remove_reader(self._reader)
+
+    def text(self) -> str:
+        """All of it, once the program has ended: what is left in the pipe is one read."""
+        self._take()
+        return self._data.decode("utf-8", "replace")

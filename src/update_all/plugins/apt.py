@@ -178,25 +178,19 @@ class AptPlugin(BasePlugin):
         ]
 
     async def check(self) -> CheckResult:
-        """What the package lists say. Lists older than an hour prove nothing: the run refreshes them."""
+        """What the package lists say. Old lists, or lists of a partial refresh, do not prove "up to date"."""
         try:
-            return await self._check()
+            places = await self._places()
+            doubt = _doubt(places, time.time()) or await self._interruption()
+            if doubt:
+                return CheckResult.cannot_know(doubt, runnable=True)
+            pending = await self._pending()
         except StepError as error:
             return CheckResult.cannot_know(error.message)
-
-    async def _check(self) -> CheckResult:
-        places = await self._places()
-        refreshed = _refreshed_at(places)
-        if refreshed is None:
-            reason = "the package lists may be old; the run refreshes them"
+        if not pending and not _is_refreshed(places, time.time()):
+            reason = "the package lists hold nothing new, but may be incomplete; the run refreshes them"
             return CheckResult.cannot_know(reason, runnable=True)
-        age = time.time() - refreshed
-        if not 0 <= age < FRESH_SECONDS:
-            reason = f"the package lists are {age_in_words(age)} old; the run refreshes them"
-            return CheckResult.cannot_know(reason, runnable=True)
-        if not await self._is_sound():
-            return CheckResult.cannot_know("dpkg was interrupted; the run repairs that first", runnable=True)
-        return CheckResult.of(await self._pending())
+        return CheckResult.of(pending)
 
     async def installed_versions(self) -> Mapping[str, str]:
         places, listed = await asyncio.gather(
@@ -248,6 +242,9 @@ class AptPlugin(BasePlugin):
         seen = {change.item for change in changes}
         return [*changes, *(c for c in parse_simulation(removed).changes if c.item not in seen)]
 
+    async def _interruption(self) -> str:
+        return "" if await self._is_sound() else "dpkg was interrupted; the run repairs that first"
+
     async def _is_sound(self) -> bool:
         places = await self._places()
         if places.journal.is_dir() and any(places.journal.iterdir()):
@@ -258,8 +255,7 @@ class AptPlugin(BasePlugin):
         return simulated.ok and not audit.strip() and not parse_simulation(simulated.stdout).unfinished
 
     async def _lists_are_fresh(self) -> bool:
-        refreshed = _refreshed_at(await self._places())
-        return refreshed is not None and 0 <= time.time() - refreshed < FRESH_SECONDS
+        return _is_refreshed(await self._places(), time.time())
 
     async def _nothing_to_remove(self) -> bool:
         return not parse_simulation(await self._ask("apt-get", "-s", "-qq", "autoremove")).changes
@@ -278,8 +274,8 @@ async def _nothing() -> str:
     return ""
 
 
-# apt leaves no trace of a refresh that found nothing new, nor of one that failed half-way: time stamps below
-# /var/lib/apt do not tell. So a file of our own says when a complete refresh ended, and of which lists.
+# A refresh that found nothing new leaves no trace in apt's files, and one that failed half-way leaves the
+# same as a complete one. So a file of our own says when a complete refresh ended, and of which lists.
 def _stamp() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "update-all" / "apt-refreshed"
@@ -293,17 +289,45 @@ def _note_refresh(places: Places) -> None:
         stamp.write_text(f"{places.lists}\n", encoding="utf-8")
 
 
-def _refreshed_at(places: Places) -> float | None:
-    """When the last complete refresh ended (seconds since 1970), None where that does not count any more."""
+def _refreshed_at(places: Places) -> float:
+    """When the last complete refresh of these lists ended; 0 where none is known. Seconds since 1970."""
     try:
         stamp = _stamp()
-        if stamp.read_text(encoding="utf-8") != f"{places.lists}\n":
-            return None
-        refreshed = stamp.stat().st_mtime
-        if not any(path.is_file() and path.name != "lock" for path in places.lists.iterdir()):
-            return None
-        sources = [places.sources[0], places.sources[1], *places.sources[1].glob("*")]
-        changed = max((path.stat().st_mtime for path in sources if path.exists()), default=0.0)
+        noted = stamp.read_text(encoding="utf-8") == f"{places.lists}\n"
+        return stamp.stat().st_mtime if noted else 0.0
     except (OSError, UnicodeDecodeError):
-        return None
-    return None if changed > refreshed else refreshed
+        return 0.0
+
+
+def _is_refreshed(places: Places, now: float) -> bool:
+    """Whether a complete refresh within the last hour is known, of the sources as they are now."""
+    refreshed = _refreshed_at(places)
+    return not _doubt(places, now) and 0 <= now - refreshed < FRESH_SECONDS and _changed(places) <= refreshed
+
+
+def _doubt(places: Places, now: float) -> str:
+    """Why the lists say nothing about today, or ""."""
+    try:
+        if not any(path.is_file() and path.name != "lock" for path in places.lists.iterdir()):
+            return "the package lists were never fetched; the run fetches them"
+        # The folder changes whenever a refresh brings something new, whoever did it.
+        newest = max(places.lists.stat().st_mtime, _refreshed_at(places))
+    except OSError as error:
+        return f"the package lists cannot be read ({error.strerror}); the run fetches them"
+    if _changed(places) > newest:
+        return "the package sources have changed since the lists were fetched; the run refreshes them"
+    if now < newest:
+        return "the package lists are newer than the clock; the run refreshes them"
+    if now - newest < FRESH_SECONDS:
+        return ""
+    return f"the package lists are {age_in_words(now - newest)} old; the run refreshes them"
+
+
+def _changed(places: Places) -> float:
+    """When the list of sources was last changed; 0 where there is none."""
+    files = [*places.sources, *places.sources[1].glob("*")]
+    times = [0.0]
+    for path in files:
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)

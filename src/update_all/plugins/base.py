@@ -184,12 +184,18 @@ class BasePlugin(ABC):
         if error is not None:
             raise StepError(error)
 
+    async def _steps_of_today(self) -> list[UpdateStep]:
+        """Steps as a run would plan them; the check is made only where the plan depends on it."""
+        if type(self).plan_steps is BasePlugin.plan_steps:
+            return self.lowered_steps()
+        return await self.plan_steps(await self.check())
+
     async def execute_streaming(self, dry_run: bool = False) -> AsyncIterator[StreamEvent]:
         """Run the plugin by itself, by whichever API it declares: steps, commands or legacy.
 
         A dry run yields one OutputEvent per command and changes nothing.
         """
-        steps = self.lowered_steps()
+        steps = await self._steps_of_today()
         if not dry_run:
             async for event in self._execute_steps_streaming(steps):
                 yield event
@@ -224,5 +230,6 @@ class BasePlugin(ABC):
 
     async def resume_from_step(self, step_name: str) -> AsyncIterator[StreamEvent]:
         """Resume execution from a specific step."""
-        async for event in self._execute_steps_streaming(self.lowered_steps(), resume_from=step_name):
+        steps = await self._steps_of_today()
+        async for event in self._execute_steps_streaming(steps, resume_from=step_name):
             yield event

@@ -66,6 +66,7 @@ svg .axis{stroke:var(--dim)}
 rect.done{fill:var(--done);stroke:var(--done)}rect.failed{fill:var(--failed);stroke:var(--failed)}
 rect.skipped{fill:var(--skipped);stroke:var(--skipped)}rect.blocked{fill:var(--blocked);stroke:var(--blocked)}
 rect.running{fill:var(--running);stroke:var(--running)}
+rect.wide{stroke:var(--card)}
 rect.wait{fill:none;stroke:var(--wait);stroke-width:1.5;stroke-dasharray:4 3}
 svg text.on{fill:var(--on)}
 polygon.steps{fill:var(--done);opacity:.75}polygon.waits{fill:var(--wait);opacity:.75}

@@ -102,8 +102,10 @@ def _bar(span: Span, scale: _Scale, y: int) -> Markup:
     note = f": {span.note}" if span.note else ""
     title = f"{span.plugin} {span.step}: {span.state}, {duration(span.seconds, precise=True)}{holds}{note}"
     place = {"x": f"{x:.3f}%", "y": str(y), "width": f"{end - x:.3f}%", "height": str(BAR_HEIGHT)}
-    bar = tag("rect", tag("title", title), class_=span.state.value, rx="3", **place)
-    if end - x < NAMED_FROM_PERCENT:
+    named = end - x >= NAMED_FROM_PERCENT
+    look = f"{span.state.value} wide" if named else span.state.value
+    bar = tag("rect", tag("title", title), class_=look, rx="3", **place)
+    if not named:
         return bar
     # An inner drawing cuts the name off at the end of its bar.
     return join(
