@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +130,7 @@ class Machine:
             timeout=SECONDS,
             check=False,
         )
-        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        return Ended(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the program in the background; it is ended with the test."""
@@ -170,7 +171,7 @@ class Machine:
         path.touch()
         self.tool(
             name,
-            f"echo {name} waits; echo $$ > {self.root}/{name}.pid\n"
+            f"echo {name} waits; echo $$ > {self.root}/pid; mv {self.root}/pid {self.root}/{name}.pid\n"
             f'while [ -e {path} ]; do sleep 0.05; done; echo "$@" >> {self.root}/ledger',
         )
         return path
@@ -181,6 +182,14 @@ class Machine:
         for place in ("state", "home"):
             found |= {str(path.relative_to(self.root)) for path in (self.root / place).rglob("*")}
         return found
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def finish(child: pexpect.spawn[str]) -> int:
@@ -226,4 +235,4 @@ def _lines(table: Mapping[str, object]) -> list[str]:
 def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

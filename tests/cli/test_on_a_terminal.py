@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+import signal
 
 import pexpect
 import pytest
-from cli_machine import SECONDS, Machine, finish
+from cli_machine import SECONDS, Machine, finish, until
 
 ONE = {"name": "one"}
 ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
-
-
-def until(done: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +188,31 @@ def test_no_color_leaves_the_live_view_without_colours(machine: Machine) -> None
     coloured = machine.terminal("run", "--yes")
     coloured.expect(pexpect.EOF)
     assert re.search(r"\x1b\[[0-9;]*m", coloured.before or "") is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_is_like_ctrl_c(machine: Machine, number: signal.Signals) -> None:
+    gate = machine.gate("slow")
+    machine.plugin("alpha", {"name": "one", "cmd": ["slow", "through"]}, {"name": "two"})
+    process = machine.start("run", "--yes")
+    until((machine.root / "slow.pid").exists)
+    process.send_signal(number)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    gate.unlink()
+    assert machine.run("resume").code == 0
+    assert machine.ledger == ["through", "alpha two"]
+
+
+def test_ctrl_c_while_it_checks_ends_it_at_once(machine: Machine) -> None:
+    machine.tool("outdated", f"touch {machine.root}/asked; sleep 30")
+    query = {"cmd": ["outdated"], "regex": "^(?P<item>\\S+)$"}
+    machine.plugin("alpha", ONE, outdated=query)
+    for command in ("run", "check", "plan"):
+        child = machine.terminal(command)
+        until((machine.root / "asked").exists)
+        child.sendintr()
+        child.expect_exact("interrupted")
+        assert finish(child) == 130
+        (machine.root / "asked").unlink()
+    assert machine.ledger == []

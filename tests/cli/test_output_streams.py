@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import unicodedata
 
 import pytest
 from cli_machine import Machine
@@ -17,6 +18,7 @@ from update_all.core.streaming import (
     StreamEvent,
 )
 
+CONTROLS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 ONE, TWO = {"name": "one"}, {"name": "two", "depends-on": ["one"]}
 FAILING = {"name": "two", "cmd": ["sh", "-c", "echo it broke >&2; exit 9"]}
 
@@ -114,12 +116,9 @@ def test_a_pipe_gets_plain_lines(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "env",
-    [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}],
+    "env", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}]
 )
-@pytest.mark.parametrize(
-    "command", ["run --yes", "check", "plan", "run -n", "status", "history", "plugins list"]
-)
+@pytest.mark.parametrize("command", ["run --yes", "check", "plan", "run -n", "plugins show alpha"])
 def test_any_locale_will_do(machine: Machine, env: dict[str, str], command: str) -> None:
     machine.tool("outdated", "echo 'größe→😀 1 2'")
     query = {"cmd": ["outdated"], "regex": "^(?P<item>\\S+) (?P<old>\\S+) (?P<new>\\S+)$"}
@@ -146,23 +145,25 @@ def test_json_is_json_in_any_encoding(machine: Machine, encoding: str) -> None:
 
 
 def test_garbage_of_a_tool_reaches_no_terminal(machine: Machine) -> None:
-    machine.tool(
-        "garbage",
-        r"printf 'one\033]0;title\007\033[31mred \377\376\000 \342\200\256end\r\n'; head -c 200000 /dev/urandom",
-    )
-    machine.plugin(
-        "alpha", {"name": "one", "cmd": ["garbage"]}, {"name": "two", "cmd": ["sh", "-c", "garbage; exit 1"]}
-    )
+    escapes = r"one\033]0;title\007\033[31mred \377\376\000 \342\200\256end\r\n"
+    machine.tool("garbage", f"printf '{escapes}'; head -c 200000 /dev/urandom")
+    failing = {"name": "two", "cmd": ["sh", "-c", "garbage; exit 1"]}
+    machine.plugin("alpha", {"name": "one", "cmd": ["garbage"]}, failing)
     ended = machine.run("run", "--yes", "--progress", "plain")
     assert ended.code == 1
-    assert not {character for character in ended.out if not character.isprintable()} - {"\n"}
+    controls = {character for character in ended.out if unicodedata.category(character) in CONTROLS}
+    assert controls == {"\n"}
     lines = machine.run("run", "--yes", "--progress", "jsonl").out.splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)
 
 
 def test_a_garbled_answer_of_a_check_is_no_answer(machine: Machine) -> None:
     machine.tool("outdated", r"printf '\377\376\033[2J garbage'")
-    query = {"cmd": ["outdated"], "regex": "^(?P<item>\\w+) (?P<old>\\S+) (?P<new>\\S+)$"}
+    query = {
+        "cmd": ["outdated"],
+        "regex": "^(?P<item>\\w+) (?P<old>\\S+) (?P<new>\\S+)$",
+        "ignore-patterns": ["^Listing"],
+    }
     machine.plugin("alpha", ONE, outdated=query)
     machine.plugin("beta", ONE)
     assert machine.run("check").code == 1

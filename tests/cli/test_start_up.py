@@ -162,3 +162,16 @@ def test_output_that_cannot_be_written_is_an_error(machine: Machine) -> None:
     assert ended.returncode == 1
     assert b"No space left" in ended.stderr
     assert b"Traceback" not in ended.stderr
+
+
+def test_a_command_behind_options_is_no_plugin(machine: Machine) -> None:
+    ended = machine.run("--yes", "check")
+    assert (ended.code, ended.out) == (2, "")
+    assert "update-all check" in ended.err
+
+
+def test_nothing_that_is_enabled_is_nothing_to_do(machine: Machine) -> None:
+    machine.plugin("alpha", {"name": "one"})
+    ended = machine.run("run", "-x", "alpha")
+    assert ended.code == 0
+    assert machine.ledger == []

@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 
 import pytest
-from cli_machine import SECONDS, Machine
+from cli_machine import SECONDS, Machine, until
 
 from update_all.core.streaming import RunEndEvent, StreamEvent
 
 ONE = {"name": "one"}
-
-
-def until(done: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def start_slow_run(machine: Machine, *arguments: str) -> tuple[subprocess.Popen[str], Callable[[], None]]:

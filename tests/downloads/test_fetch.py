@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import random
+import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -326,3 +327,20 @@ def test_prune_removes_what_is_old(server: Publisher, cache: Cache) -> None:
     os.utime(path, (0, 0))
     assert cache.prune(days=1) == 1
     assert not path.exists()
+
+
+def test_disk_full_keeps_what_fits(server: Publisher, cache: Cache) -> None:
+    """A file-size limit of the process stands in for a full disk: both fail in write(2)."""
+    server.add("/tool.tar.gz", DATA)
+    spec = spec_for(server)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        with pytest.raises(DownloadError, match="cannot write"):
+            download(spec, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert leftovers(cache, ".part")[0].stat().st_size == 300_000
+    download(spec, cache)
+    assert server.requests[-1].headers["range"] == "bytes=300000-"
+    assert stored(spec, cache) == DATA

@@ -153,6 +153,7 @@ def kill_and_resume(directory: Path, chance: random.Random) -> tuple[int, list[s
         return kills, oracle.judge()
 
 
+@pytest.mark.timeout(120 + 5 * KILLS)
 @pytest.mark.parametrize("quarter", range(4))
 def test_random_kills_lose_and_repeat_nothing(
     tmp_path: Path, quarter: int, record_property: Callable[[str, object], None]

@@ -283,6 +283,8 @@ def test_detection_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monk
     place.mkdir()
     assert detect(conditions, environ | {"PLACE": str(place)}).present
     assert "not on PATH" in detect(Detect(command="no-such-program"), environ).reason
+    assert detect(Detect(paths=("/",), absent=("/nowhere/at/all",)), environ).present
+    assert detect(Detect(paths=("/",), absent=(str(place),)), environ).reason == f"there is {place}"
     assert "is not arch" in detect(Detect(os_release=("arch",)), environ).reason
     assert os_ids("ID_LIKE='ubuntu debian'") == {"ubuntu", "debian"}
 

@@ -200,6 +200,8 @@ def test_sizes(text: str, size: int | None) -> None:
         ("1.2.1", "1.2", True),
         ("v3", "2.9", True),
         ("1.0-2", "1.0-1", True),
+        ("1" + "0" * 39, "f" * 39 + "9", True),
+        ("f" * 40, "f" * 40, False),
     ],
 )
 def test_newer_versions(candidate: str, installed: str, newer: bool) -> None:

@@ -42,8 +42,8 @@ NEVER = {
 }
 # fmt: off
 ATTRIBUTES = {
-    "lang", "charset", "http-equiv", "content", "name", "href", "class", "id", "aria-labelledby", "aria-label",
-    "aria-hidden", "tabindex", "role", "scope", "height", "width", "x", "y",
+    "lang", "charset", "http-equiv", "content", "name", "href", "class", "id", "aria-labelledby",
+    "aria-label", "aria-hidden", "tabindex", "role", "scope", "height", "width", "x", "y",
     "x1", "x2", "y1", "y2", "rx", "text-anchor", "viewbox", "preserveaspectratio", "points",
 }
 # fmt: on

@@ -124,9 +124,13 @@ async def _notify_desktop(title: str, text: str) -> list[str]:
 
 async def _notify_ntfy(address: str, title: str, text: str) -> list[str]:
     """One POST as in ntfy's documentation, /publish/: the text is the body, the title a header."""
+    from urllib.parse import urlsplit
+
     import httpx2
 
     try:
+        # Raises ValueError for a port that no connection could be made to.
+        _ = urlsplit(address).port
         async with asyncio.timeout(NOTIFY_SECONDS), httpx2.AsyncClient(follow_redirects=False) as client:
             answer = await client.post(address, content=text.encode(), headers={"Title": title})
     except TimeoutError:

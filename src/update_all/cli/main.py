@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from update_all import __version__
 
+TYPE_CHECKING = False  # What `typing` says: importing it would double the time that `--version` takes.
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -83,18 +83,19 @@ def _flushed(code: int) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    name = next((word for word in arguments if not word.startswith("-")), None)
-    if arguments and arguments[0] in ("-h", "--help"):
+    first = arguments[0] if arguments else ""
+    word = next((word for word in arguments if not word.startswith("-")), "")
+    if first in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
-    if name in COMMANDS and arguments[0] == name:
-        arguments = arguments[1:]
-    elif arguments and not arguments[0].startswith("-") and _looks_wrong(arguments[0]):
-        return _unknown_command(arguments[0])
-    else:
-        name = "run"
-    assert name is not None  # noqa: S101 - one of COMMANDS by now
-    return _run_command(name, arguments)
+    if first in COMMANDS:
+        return _run_command(first, arguments[1:])
+    if word in COMMANDS:
+        sys.stderr.write(f"update-all: options come after the command: update-all {word} {first}\n")
+        return EXIT_USAGE
+    if first == word and _looks_wrong(word):
+        return _unknown_command(word)
+    return _run_command("run", arguments)
 
 
 def _looks_wrong(word: str) -> bool:

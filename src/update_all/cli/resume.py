@@ -63,8 +63,10 @@ def _is_recent(state: PluginState) -> bool:
     return updated is not None and datetime.now(UTC) - updated < RECENT
 
 
-def unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
+def unfinished(workspace: Workspace, names: Sequence[str], warnings: list[str]) -> list[PluginState]:
     """The states to go on with: of the plugins named, else of the newest run that left any.
+
+    What was set aside as damaged is added to `warnings`.
 
     Raises NothingToResumeError, UsageError for an unknown name, StateError.
     """
@@ -75,9 +77,10 @@ def unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
             raise unknown_name("unfinished plugin", name, known)
     states = []
     for name in names or known:
-        state = store.load(name).state
-        if state is not None and state.outcome is Outcome.UNFINISHED:
-            states.append(state)
+        loaded = store.load(name)
+        warnings += loaded.warnings
+        if loaded.state is not None and loaded.state.outcome is Outcome.UNFINISHED:
+            states.append(loaded.state)
     if not states:
         raise NothingToResumeError("nothing to resume: no run was left unfinished")
     newest = max(state.run_id for state in states)
@@ -87,13 +90,16 @@ def unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
 async def go_on(workspace: Workspace, options: argparse.Namespace) -> int:
     """Resume what is unfinished, run by run, holding the lock. Returns the exit code."""
     documents: list[JsonValue] = []
+    warnings: list[str] = []
     code = 0
     try:
-        states = unfinished(workspace, options.names)
+        states = unfinished(workspace, options.names, warnings)
     except NothingToResumeError as error:
         states = []
         if not options.json and options.progress != "jsonl":
             sys.stdout.write(error.message + "\n")
+    for warning in warnings:
+        sys.stderr.write(f"update-all: {warning}\n")
     for run_id in sorted({state.run_id for state in states}):
         part = [state for state in states if state.run_id == run_id]
         ended, document = await _resume_run(workspace, run_id, part, options)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 
@@ -77,6 +78,17 @@ def past_durations(workspace: Workspace) -> Mapping[tuple[str, str], Sequence[fl
     try:
         with workspace.history(read_only=True) as history:
             return history.durations()
+    except StateError:
+        return {}
+
+
+def last_success(workspace: Workspace) -> Mapping[tuple[str, str], datetime]:
+    """When each step last succeeded; nothing where there is no history."""
+    if not workspace.directories.history.exists():
+        return {}
+    try:
+        with workspace.history(read_only=True) as history:
+            return history.last_success()
     except StateError:
         return {}
 
@@ -161,6 +173,7 @@ def _settings(
         expected=expected,
         root_lock=ROOT_LOCK if any(step.needs_root for plan in plans for step in plan.steps) else None,
         resumed=resumed,
+        last_success=last_success(workspace),
     )
 
 

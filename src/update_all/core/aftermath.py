@@ -112,10 +112,10 @@ def reboot_flag(root: Path) -> str:
         return ""
     try:
         with (root / "run/reboot-required.pkgs").open(encoding="utf-8", errors="replace") as file:
-            words = [clean_line(line.strip(), 100) for line in file.read(65536).splitlines() if line.strip()]
+            words = [clean_line(line, 100).strip() for line in file.read(65536).splitlines()]
     except OSError:
         words = []
-    packages = tuple(dict.fromkeys(words))
+    packages = tuple(dict.fromkeys(filter(None, words)))
     return f"because of {_listed(packages)}" if packages else "says /run/reboot-required"
 
 

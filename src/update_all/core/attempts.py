@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from collections.abc import Callable
 
 from update_all.core.cleaning import clean_line
 from update_all.core.command import ShimLostError
@@ -36,15 +37,24 @@ def _gave_up(attempt: Attempt) -> StepError:
 
 
 class StepAttempts:
-    """Carries one step through its attempts; its intent is durable before anything of it starts."""
+    """Carries one step through its attempts; its intent is durable before anything of it starts.
+
+    `not_now` tells, for a plugin's step, why it is not to run today, or None.
+    """
 
     def __init__(
-        self, store: StateStore, committer: Committer, runner: StepRunner, interrupts: Interrupts
+        self,
+        store: StateStore,
+        committer: Committer,
+        runner: StepRunner,
+        interrupts: Interrupts,
+        not_now: Callable[[str, UpdateStep], str | None],
     ) -> None:
         self._store = store
         self._committer = committer
         self._runner = runner
         self._interrupts = interrupts
+        self._not_now = not_now
         self._intents: set[str] = set()
 
     def intend(self, plan: PluginPlan, step: UpdateStep, attempt: Attempt) -> None:
@@ -58,6 +68,9 @@ class StepAttempts:
     ) -> tuple[StepResult, Attempt]:
         """All attempts of a step, beginning with what an earlier process left of it."""
         attempt = Attempt(1) if recovery is None else recovery.attempt
+        reason = self._not_now(plan.name, step) if recovery is None else None
+        if reason is not None:
+            return StepResult(step.name, success=True, skipped=True, reason=reason), attempt
         known = Verdict.START if recovery is None else recovery.verdict
         asked_first = known in (Verdict.CHECK, Verdict.RERUN) or recovery is None
         if step.check_fn is not None and asked_first:
@@ -145,7 +158,10 @@ class StepAttempts:
             return None
         if not answer:
             return None
-        return StepResult(step.name, success=True, skipped=True, duration_seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return StepResult(
+            step.name, success=True, skipped=True, duration_seconds=seconds, reason="already done"
+        )
 
     def _warn(self, plan: PluginPlan, step: UpdateStep, code: str, message: str) -> None:
         self._runner.emit(

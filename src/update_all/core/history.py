@@ -239,6 +239,14 @@ class History:
             {plugin: tuple(made) for plugin, made in changes.items()},
         )
 
+    def last_success(self) -> dict[tuple[str, str], datetime]:
+        """(plugin, step) → when it last ran and succeeded."""
+        rows = self._read(
+            "SELECT plugin, step, max(ended) FROM steps WHERE outcome IN (?, ?) GROUP BY plugin, step",
+            (Outcome.DONE, Outcome.UP_TO_DATE),
+        )
+        return {(plugin, step): _moment(ended) for plugin, step, ended in rows}
+
     def last_results(self) -> dict[str, PluginResult]:
         """Plugin → how it fared in the last run that it took part in."""
         rows = self._read(

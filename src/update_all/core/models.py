@@ -295,6 +295,8 @@ class StepResult:
     up_to_date: bool = False
     error_code: str | None = None
     usage: Usage | None = None
+    reason: str = ""
+    """Why it was skipped."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from update_all.core.attempts import StepAttempts, failed_step, failure_of
@@ -18,7 +19,7 @@ from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import SharedHold
 from update_all.core.models import Change, Phase, StepResult, UpdateStep
-from update_all.core.planning import PluginPlan, build_graph, node_id
+from update_all.core.planning import PluginPlan, build_graph, node_id, not_now
 from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.recovery import PluginRecovery
@@ -37,7 +38,7 @@ MOST_WAITS = 50
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How a run is carried out. `seconds` are expected durations by (plugin, step)."""
+    """How a run is carried out. `seconds` are expected durations, `last_success` times, by (plugin, step)."""
 
     jobs: int = 4
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class RunSettings:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     root_lock: Path | None = None
     resumed: bool = False
+    last_success: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Run:
         self._flush = flush
         self._store = store
         self._started = time.monotonic()
+        self._now = datetime.now(UTC)
         done = {plan.name: recoveries[plan.name].done for plan in plans}
         graph = build_graph(plans, done=done, seconds=settings.seconds, last_phase=settings.last_phase)
         self._scheduler = Scheduler(graph, settings.jobs, settings.limits, settings.priority)
@@ -124,7 +127,7 @@ class Run:
         )
         self._root_left = {node for node in self._nodes if self._steps[node][1].needs_root}
         self._waits_due = False
-        self._attempts = StepAttempts(store, self._committer, self._runner, self.interrupts)
+        self._attempts = StepAttempts(store, self._committer, self._runner, self.interrupts, self._not_now)
 
     async def execute(self) -> RunResult:
         """Run to the end, whatever happens to single steps."""
@@ -169,11 +172,14 @@ class Run:
         for node in self._scheduler.start_ready():
             plan, step = self._steps[node]
             recovery = self._plugins[plan.name].recovery.steps.get(step.name)
-            if recovery is None and step.check_fn is None and not step.interval_seconds:
+            if recovery is None and step.check_fn is None and self._not_now(plan.name, step) is None:
                 self._attempts.intend(plan, step, Attempt(1))
             self._group.create_task(self._run_node(node))
         self._flush()
         self._schedule_waits()
+
+    def _not_now(self, plugin: str, step: UpdateStep) -> str | None:
+        return not_now(step, self.settings.last_success.get((plugin, step.name)), self._now)
 
     def _schedule_waits(self) -> None:
         """While anything runs, waits are announced and the journal is written, ten times a second."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from update_all.core.fingerprint import plan_fingerprint, step_fingerprint
@@ -158,6 +159,18 @@ def remaining_steps(plan: PluginPlan, done: set[str], last_phase: Phase) -> list
     phases = list(Phase)
     wanted = set(phases[: phases.index(last_phase) + 1])
     return [step for step in plan.steps if step.name not in done and step.effective_phase in wanted]
+
+
+def not_now(step: UpdateStep, last_success: datetime | None, now: datetime) -> str | None:
+    """Why a step is left out today: not due yet, or it asks questions that nobody will answer; else None."""
+    if step.interactive:
+        return "it asks questions: run it by hand"
+    if step.interval_seconds is None or last_success is None:
+        return None
+    due = last_success + timedelta(seconds=step.interval_seconds)
+    if now >= due or last_success > now:
+        return None
+    return f"not due before {due.astimezone():%Y-%m-%d %H:%M}"
 
 
 def announce(

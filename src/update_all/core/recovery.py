@@ -168,6 +168,13 @@ def refuse_unknown(
         found = _in_flight(plan.name, step, active, evidence, same_boot=same_boot, changed=changed)
         if found.verdict is Verdict.ASK:
             raise undecided(plan.name, name)
+    for step in plan.steps:
+        result = state.execution.step_results.get(step.name)
+        if result is None or step.check_fn is not None or step.name == wanted:
+            continue
+        # A resume has asked already, and nobody has answered.
+        if result.error_code == NeedsDecisionError.code:
+            raise undecided(plan.name, step.name)
 
 
 def _refuse_running(plugin: str, step: str, state: PluginState, evidence: Evidence) -> None:

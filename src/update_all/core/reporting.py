@@ -117,7 +117,7 @@ class Reporter:
                 exit_code=result.exit_code,
                 changes=result.changes,
                 error_code=result.error_code,
-                reason="already done" if result.skipped else "nothing to do" if result.up_to_date else "",
+                reason=result.reason or ("nothing to do" if result.up_to_date else ""),
                 log=str(log) if result.output else "",
                 attempts=attempts,
                 cpu_seconds=None if usage is None else usage.cpu_seconds,

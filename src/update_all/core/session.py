@@ -128,7 +128,7 @@ class Session:
         return PluginRecovery()
 
     def _refuse_unknown(self, plan: PluginPlan, previous: PluginState | None, wanted: str = "") -> None:
-        if previous is not None and previous.outcome is Outcome.UNFINISHED and previous.active:
+        if previous is not None and previous.outcome is Outcome.UNFINISHED:
             evidence = Evidence(self.state_directory / "runs" / previous.run_id)
             refuse_unknown(plan, previous, evidence, self.boot_id, wanted=wanted)
 

@@ -122,21 +122,24 @@ class Shim:
         assert isinstance(argv, list) and isinstance(changes, dict)  # noqa: S101, PT018 - narrows the types
         env = {**self.base, **changes}
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        spool = None
+        spool, pid, refusal = None, 0, None
         try:
             spool = os.open(os.path.join(self.directory, f"{key}.out"), flags, 0o600)  # noqa: PTH118
             # Nobody else locks it but for the instant of a test: is_locked() in core.evidence.
             fcntl.flock(spool, fcntl.LOCK_EX)
             pid = self.spawn(argv, env, None if cwd is None else str(cwd), spool, bool(message["session"]))
-        except (OSError, ValueError) as error:
-            # ValueError: a NUL, or what the encoding of the file system cannot express.
-            number, file = (error.errno, error.filename) if isinstance(error, OSError) else (errno.EINVAL, "")
-            self.record({"key": key, "refused": number or errno.EIO})
-            self.send({"did": "refused", "key": key, "errno": number or errno.EIO, "file": str(file or "")})
-            return
+        except OSError as error:
+            refusal = (error.errno or errno.EIO, str(error.filename or ""))
+        except ValueError:
+            # A NUL, or what the encoding of the file system cannot express.
+            refusal = (errno.EINVAL, "")
         finally:
             if spool is not None:
                 os.close(spool)
+        if refusal is not None:
+            self.record({"key": key, "refused": refusal[0]})
+            self.send({"did": "refused", "key": key, "errno": refusal[0], "file": refusal[1]})
+            return
         self.running[pid] = key
         self.record({"key": key, "pid": pid, "ticks": start_ticks(pid)})
         self.send({"did": "started", "key": key, "pid": pid})

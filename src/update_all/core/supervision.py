@@ -73,23 +73,22 @@ async def supervise(command: Command, follower: Follower, how: Supervision) -> E
         await _follow(command, follower, how, [command.exited, over], due)
         if command.exited.done():
             return command.exited.result()
-        reason = _reason(command, interrupted=over.done())
+        error, reason = _reason(command, interrupted=over.done())
         await _follow_end(command, follower, how)
         if how.uninterruptible and command.exited.result().code == 0:
             return command.exited.result()
-        reason.message += _left(command)
-        raise reason
+        raise error(f"{reason}{_left(command)}")
     finally:
         over.cancel()
         await _drain(command, follower, how)
 
 
-def _reason(command: Command, *, interrupted: bool) -> StepError:
+def _reason(command: Command, *, interrupted: bool) -> tuple[type[StepError], str]:
     if interrupted:
-        return InterruptedStepError("it was ended because the run was interrupted")
+        return InterruptedStepError, "it was ended because the run was interrupted"
     if command.asks:
-        return AskedError("it asked for an answer on the terminal, where nobody can give one, and was ended")
-    return TimedOutError("it took longer than its time limit and was ended")
+        return AskedError, "it asked for an answer on the terminal, where nobody can give one, and was ended"
+    return TimedOutError, "it took longer than its time limit and was ended"
 
 
 def _left(command: Command) -> str:

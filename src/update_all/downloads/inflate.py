@@ -74,7 +74,8 @@ def inflated(file: BinaryIO, compression: str, limits: Limits) -> Iterator[bytes
     for block in _blocks(packed, compression):
         produced += len(block)
         limits.require_ratio(packed.count, produced)
-        yield block
+        if block:
+            yield block
 
 
 def _blocks(packed: _Counted, compression: str) -> Iterator[bytes]:
@@ -166,7 +167,7 @@ def _zstd_stream(packed: _Counted, data: bytes) -> Generator[bytes, None, bytes]
 
 
 class Reader:
-    """Exact reads from a sequence of blocks."""
+    """Exact reads from a sequence of blocks, none of them empty."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
@@ -205,8 +206,7 @@ def in_thread(blocks: Iterator[bytes]) -> Iterator[bytes]:
     def produce() -> None:
         try:
             for block in blocks:
-                if block:
-                    ready.put(block)
+                ready.put(block)
             ready.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             ready.put(error)

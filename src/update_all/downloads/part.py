@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import stat
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ class Part:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._buffer = bytearray()
+        self._lock = threading.Lock()
+        self._writing = False
         self._pending: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, "download")
         self._descriptor = self._open()
@@ -46,7 +49,7 @@ class Part:
         self._thread.shutdown(wait=True)
         try:
             if self._buffer and (self._pending is None or self._pending.exception() is None):
-                self._write(bytes(self._buffer))
+                self._write(self._take(0))
         except DownloadError:
             if error is None:
                 raise
@@ -72,7 +75,7 @@ class Part:
         while block := os.read(self._descriptor, 1024 * 1024):
             self._hash.update(block)
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, block: bytearray) -> None:
         view = memoryview(block)
         try:
             while view:
@@ -83,15 +86,32 @@ class Part:
             ) from error
         self._hash.update(block)
 
+    def _take(self, least: int) -> bytearray:
+        """What is buffered, if it is enough for a write; else nothing, and the thread is idle."""
+        with self._lock:
+            if len(self._buffer) < least:
+                self._writing = False
+                return bytearray()
+            block, self._buffer = self._buffer, bytearray()
+            return block
+
+    def _write_blocks(self) -> None:
+        while block := self._take(BLOCK_BYTES):
+            self._write(block)
+
     async def append(self, data: bytes) -> None:
         """Take more bytes; waits only while the thread is far behind. Raises DownloadError (no space)."""
-        self._buffer += data
         self.size += len(data)
-        busy = self._pending is not None and not self._pending.done()
-        if len(self._buffer) >= (BUFFER_BYTES if busy else BLOCK_BYTES):
+        with self._lock:
+            self._buffer += data
+            waiting = len(self._buffer)
+            start = waiting >= BLOCK_BYTES and not self._writing
+            self._writing = self._writing or start
+        if start:
             await self._settle()
-            block, self._buffer = bytes(self._buffer), bytearray()
-            self._pending = self._thread.submit(self._write, block)
+            self._pending = self._thread.submit(self._write_blocks)
+        elif waiting >= BUFFER_BYTES:
+            await self._settle()
 
     async def _settle(self) -> None:
         if self._pending is not None:
@@ -100,13 +120,12 @@ class Part:
     async def finish(self) -> str:
         """Write and flush everything; returns "ALGORITHM:HEX" of the whole file."""
         await self._settle()
-        block, self._buffer = bytes(self._buffer), bytearray()
-        self._pending = self._thread.submit(self._write_and_flush, block)
+        self._pending = self._thread.submit(self._write_rest)
         await self._settle()
         return f"{self._algorithm}:{self._hash.hexdigest()}"
 
-    def _write_and_flush(self, block: bytes) -> None:
-        self._write(block)
+    def _write_rest(self) -> None:
+        self._write(self._take(0))
         os.fsync(self._descriptor)
 
     def reset(self) -> None:
@@ -114,7 +133,8 @@ class Part:
         if self._pending is not None:
             self._pending.exception()
         self._pending = None
-        self._buffer.clear()
+        self._take(0)
+        self._writing = False
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self._hash = hashlib.new(self._algorithm)

@@ -112,13 +112,14 @@ class Fact(_Table, frozen=True, kw_only=True):
 
 
 class Detect(_Table, frozen=True, kw_only=True):
-    """When the plugin is for this machine: all of the given conditions hold, any of `paths`.
+    """When the plugin is for this machine: all conditions that are given hold, any of `paths`, no `absent`.
 
     `identity` is run by `check` only, since names clash: the program must be the one that is meant.
     """
 
     command: str | None = None
     paths: tuple[str, ...] = ()
+    absent: Annotated[tuple[str, ...], Meta(description="Paths of which each says: not here.")] = ()
     os_release: Annotated[tuple[str, ...], Meta(description="ID or ID_LIKE of os-release(5).")] = ()
     identity: Probe | None = None
 
@@ -199,6 +200,9 @@ class Definition(_Table, frozen=True, kw_only=True):
     detect: Detect
     url: str = ""
     tags: tuple[str, ...] = ()
+    enabled: Annotated[
+        bool, Meta(description="False: only where it is named, or enabled in the configuration.")
+    ] = True
     parallel_steps: bool = False
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()

@@ -72,6 +72,9 @@ def detect(conditions: Detect, environ: Mapping[str, str]) -> Detection:
         if first is None:
             return Detection(False, f"there is no {' or '.join(conditions.paths)}")
         place = place or str(expand_path(first, environ))
+    unwanted = next((path for path in conditions.absent if _exists(path, environ)), None)
+    if unwanted is not None:
+        return Detection(False, f"there is {unwanted}")
     return Detection(True, place)
 
 

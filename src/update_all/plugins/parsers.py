@@ -21,6 +21,7 @@ Record = dict[str, str]
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _SIZE = re.compile(r"(?P<number>\d{1,15}(?:[.,]\d{1,6})?)\s{0,3}(?P<unit>[A-Za-z]*)")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _UNITS = {"": 1, "b": 1, "byte": 1, "bytes": 1}
 _UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", 1)}
 _UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)}
@@ -265,9 +266,14 @@ def size_bytes(text: str) -> int | None:
 
 
 def is_newer(candidate: str, installed: str) -> bool:
-    """Whether a version is higher, number by number; where they differ in words only, a difference counts."""
+    """Whether a version is higher, number by number; where they differ in words only, a difference counts.
+
+    Commits have no order: there, any difference counts.
+    """
     if candidate == installed:
         return False
+    if _COMMIT.fullmatch(candidate) and _COMMIT.fullmatch(installed):
+        return True
     ours, theirs = _numbers(installed), _numbers(candidate)
     return theirs > ours or theirs == ours
 

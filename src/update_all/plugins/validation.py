@@ -77,6 +77,8 @@ def _detect(detect: Detect) -> Iterator[Problem]:
         yield from _program("$.detect.command", detect.command)
     for index, path in enumerate(detect.paths):
         yield from _absolute(f"$.detect.paths[{index}]", path)
+    for index, path in enumerate(detect.absent):
+        yield from _absolute(f"$.detect.absent[{index}]", path)
     if detect.identity is not None:
         yield from _probe("$.detect.identity", detect.identity)
 
