@@ -72,7 +72,10 @@ def test_a_held_lock_names_its_process(tmp_path: Path) -> None:
     lock.parent.mkdir(parents=True)
     lock.touch()
     assert level(check_package_locks(tmp_path)) is Level.OK
-    source = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.lockf(f,fcntl.LOCK_EX); print(1,flush=True); input()"
+    source = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX);"
+        " print(1, flush=True); input()"
+    )
     with subprocess.Popen(
         ["python3", "-c", source, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:

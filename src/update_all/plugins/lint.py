@@ -18,6 +18,8 @@ from update_all.plugins.sources import Origin, read_definition_text
 from update_all.plugins.validation import QUERIES, commands
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "nu", "pwsh"})
+WORKS_ON_ARGUMENTS = SHELLS | {"git"}
+"""What they work on is in their arguments: two uses of one of them need not touch the same files."""
 SHELL_OPTION = re.compile(r"-[a-z]*c")
 UNVERIFIED = re.compile(
     r"--allow-unauthenticated|--allow-insecure-repositories|--force-yes|AllowUnauthenticated=|"
@@ -101,7 +103,8 @@ def check_together(definitions: Sequence[Definition]) -> list[Finding]:
     users: dict[str, list[tuple[Definition, frozenset[str]]]] = {}
     for definition in definitions:
         for step in definition.step:
-            for program in sorted({_bare(argv[0]) for _, argv in commands(step)}):
+            programs = {_bare(argv[0]) for _, argv in commands(step)} - WORKS_ON_ARGUMENTS
+            for program in sorted(programs):
                 users.setdefault(program, []).append((definition, frozenset(step.mutexes)))
     found: dict[tuple[str, str, str], None] = {}
     for program, uses in users.items():
