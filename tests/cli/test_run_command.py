@@ -190,6 +190,23 @@ def test_a_dry_run_as_json_is_the_plan(machine: Machine) -> None:
     ]
 
 
+def test_a_dry_run_knows_what_is_not_due_and_what_asks(machine: Machine) -> None:
+    machine.plugin("alpha", {**ONE, "interval": "7d"}, {"name": "asks", "interactive": True}, TWO)
+    first = machine.run("run", "--dry-run")
+    assert listed(first) == ["alpha one", "alpha two"]
+    assert "asks questions" in first.out
+    assert machine.run("run", *CONFIRMED).code == 0
+    assert machine.ledger == ["alpha one", "alpha two"]
+    before = machine.tree()
+    second = machine.run("run", "--dry-run")
+    assert listed(second) == ["alpha two"]
+    assert "left out: not due before" in second.out
+    # SQLite's own bookkeeping of who reads; the database itself is opened read-only.
+    assert machine.tree() - {f"state/update-all/history.db-{end}" for end in ("wal", "shm")} == before
+    assert machine.run("run", *CONFIRMED).code == 0
+    assert machine.ledger == ["alpha one", "alpha two", "alpha two"]
+
+
 def test_start_at_a_step(machine: Machine) -> None:
     machine.plugin("alpha", ONE, TWO, THREE)
     for dry in ((), ("--dry-run",)):

@@ -82,9 +82,10 @@ def test_units_of_somebody_else_are_left_alone(booted: Path) -> None:
     place = Place.of(system=False)
     place.units.mkdir(parents=True)
     (place.units / TIMER).write_text("[Timer]\nOnCalendar=daily\n")
-    for action in (lambda: schedule.enable(place, "daily"), lambda: schedule.disable(place)):
-        with pytest.raises(StateError, match="not written by update-all"):
-            action()
+    with pytest.raises(StateError, match="not written by update-all"):
+        schedule.enable(place, "daily")
+    with pytest.raises(StateError, match="not written by update-all"):
+        schedule.disable(place)
     assert (place.units / TIMER).read_text() == "[Timer]\nOnCalendar=daily\n"
     assert not (place.units / SERVICE).exists()
 

@@ -43,15 +43,14 @@ def test_what_must_not_be_granted_is_left_out_and_said(machine: Machine) -> None
     machine.plugin(
         "alpha",
         {"name": "one", "cmd": ["sh", "-c", "true"], "sudo": True},
-        {"name": "two", "cmd": ["true", "{version}"], "sudo": True},
         {"name": "three", "cmd": [str(mine)], "sudo": True},
         {"name": "four", "cmd": ["rm", "-f", "/x"], "sudo": True},
         {"name": "five", "cmd": ["no-such-program"], "sudo": True},
         {"name": "six", "cmd": ["true"], "sudo": True},
     )
     granted, said = rules(machine)
-    assert granted == [f'ann ALL=(root) NOPASSWD: {TRUE} ""']
-    for part in ("is a shell", "different in each run", "changes any file"):
+    assert granted == [f'ann ALL=(root) NOPASSWD: {TRUE} ""'], said
+    for part in ("is a shell", str(mine), "changes any file"):
         assert part in said, part
 
 
@@ -84,6 +83,14 @@ def test_a_doubled_brace_is_a_plain_one() -> None:
     assert granted.commands == [[TRUE, "{x}"]]
     granted.add("alpha", ["true", "{x}"])
     assert len(granted.commands) == 1
+    assert "different in each run" in granted.left_out[0]
+
+
+def test_a_plugin_that_is_broken_is_named(machine: Machine) -> None:
+    machine.plugin("alpha", text="schema = 1\nname = 7\n")
+    granted, said = rules(machine)
+    assert granted == []
+    assert "alpha is broken" in said
 
 
 def test_names_that_are_none_of_a_user_are_wrong_use(machine: Machine) -> None:

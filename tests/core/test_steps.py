@@ -16,7 +16,7 @@ from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import Change, StepResult, UpdateCommand, UpdateStep
 from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
-from update_all.core.steps import Attempt, StepRunner, plain_facts
+from update_all.core.steps import Attempt, StepRunner
 from update_all.core.streaming import CompletionEvent, OutputEvent, ProgressEvent, StreamEvent, WarningEvent
 from update_all.plugins.base import BasePlugin
 
@@ -56,6 +56,10 @@ class Tool(BasePlugin):
         return [Change(item) for item in lines]
 
     def interpret_output(self, step_name: str, line: str) -> StreamEvent | None:
+        if line == "BAD":
+            raise StepError("no such message")
+        if line == "BUG":
+            raise KeyError(line)
         if not line.startswith("PROGRESS "):
             return None
         return ProgressEvent(percent=float(line.removeprefix("PROGRESS ")))
@@ -283,19 +287,25 @@ def test_lines_of_a_protocol_become_events(bench: Bench) -> None:
     assert bench.log() == "before\nPROGRESS 50\nafter\n"
 
 
-def test_logs_of_attempts_have_names_of_their_own(bench: Bench) -> None:
+@pytest.mark.parametrize(("line", "message"), [("BAD", "no such message"), ("BUG", "KeyError: 'BUG'")])
+def test_line_that_fails_the_step_does_so_when_its_command_has_ended(
+    bench: Bench, line: str, message: str
+) -> None:
+    bench.tool = Tool(third_party=True)
+    result = bench.run(step(sh(f"echo {line}; echo PROGRESS 1; echo {line}; sleep 0.3; echo end")))
+
+    assert (result.success, result.error_message) == (False, message)
+    assert bench.texts() == f"{line}\nPROGRESS 1\n{line}\nend\n"
+
+
+def test_logs_and_spools_of_attempts_have_names_of_their_own(bench: Bench) -> None:
     bench.run(step(sh("echo one")))
     bench.run(step(sh("echo two")), Attempt(2))
 
-    assert (bench.log(), bench.log("tool:step:2.log")) == ("one\n", "two\n")
-
-
-def test_spools_are_discarded_when_told(bench: Bench) -> None:
-    bench.run(step(sh("echo one"), sh("echo two")))
-    assert len(list(bench.directory.glob("*.out"))) == 2
     bench.runner.discard_spools("tool", "step", 1)
 
-    assert list(bench.directory.glob("*.out")) == []
+    assert (bench.log(), bench.log("tool:step:2.log")) == ("one\n", "two\n")
+    assert [path.name for path in bench.directory.glob("*.out")] == ["tool:step:2:0.out"]
 
 
 def test_command_that_an_earlier_process_ran_is_adopted(bench: Bench) -> None:
@@ -323,8 +333,7 @@ def test_usage_is_summed_up(bench: Bench) -> None:
     work = sh("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
     one, two = bench.run(step(work)), bench.run(step(work, work, work), Attempt(2))
 
-    assert one.usage is not None
-    assert two.usage is not None
+    assert one.usage is not None and two.usage is not None  # noqa: PT018 - narrows the types
     assert 0 < one.usage.cpu_seconds < two.usage.cpu_seconds
     assert one.usage.max_rss_bytes > 0
 
@@ -385,9 +394,3 @@ def test_function_is_cancelled_by_time_and_interrupt_and_may_clean_up(bench: Ben
 
     assert result.error_code == ("timed-out" if limited else "interrupted")
     assert cleaned == [True]
-
-
-def test_facts_are_kept_as_json_or_refused_by_name() -> None:
-    assert plain_facts({"path": Path("/a"), "n": [1, None]}) == {"path": "/a", "n": [1, None]}
-    with pytest.raises(StepError, match="'bad'"):
-        plain_facts({"bad": object()})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from update_all.cli.planned import Planned
+from update_all.cli.running import last_success
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
 from update_all.core.errors import StateError
 from update_all.core.models import Phase
-from update_all.core.planning import PluginPlan, remaining_steps
+from update_all.core.planning import PluginPlan, not_now, remaining_steps
 from update_all.core.session import steps_before
 from update_all.core.state import StateStore
 from update_all.core.transitions import PluginState
@@ -28,8 +30,9 @@ def peeked(workspace: Workspace, plugin: str) -> PluginState | None:
 
 
 def left_out_steps(workspace: Workspace, planned: Planned, options: argparse.Namespace) -> LeftOut:
-    """The steps that the options leave out. Raises UsageError for a step that a run cannot start at."""
+    """The steps that a run leaves out. Raises UsageError for a step that it cannot start at."""
     found: dict[tuple[str, str], str] = {}
+    last_successes, now = last_success(workspace), datetime.now(UTC)
     for plan in planned.plans:
         before: list[str] = []
         if options.resume_from:
@@ -43,6 +46,8 @@ def left_out_steps(workspace: Workspace, planned: Planned, options: argparse.Nam
                 found[plan.name, step.name] = f"the run starts at {options.resume_from}"
             elif step.name not in left:
                 found[plan.name, step.name] = "only downloads are wanted"
+            elif reason := not_now(step, last_successes.get((plan.name, step.name)), now):
+                found[plan.name, step.name] = reason
     return found
 
 

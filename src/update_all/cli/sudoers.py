@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(options.names)
     granted = asyncio.run(_granted(selection.plugins))
+    granted.left_out += [f"{item.name} is broken: {item.reason}" for item in selection.broken]
     text = sudoers_lines(user, granted.commands)
     for reason in granted.left_out:
         sys.stderr.write(f"update-all: {clean_line(reason)}\n")

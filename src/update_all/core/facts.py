@@ -45,6 +45,9 @@ def names(text: str) -> set[str]:
 def fill_command(command: UpdateCommand, facts: Mapping[str, JsonValue]) -> UpdateCommand:
     """The command with its arguments, environment and directory filled. Raises MissingFactError."""
     env = command.env
+    texts = (*command.cmd, command.cwd or "", *(env or {}).values())
+    if not any("{" in text or "}" in text for text in texts):
+        return command
     return dataclasses.replace(
         command,
         cmd=[fill(part, facts) for part in command.cmd],

@@ -15,6 +15,8 @@ JOURNAL = "events.jsonl"
 KEPT_TEXT = 2048
 """Characters of one output event that the journal keeps; the log has the rest."""
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 class JournalWriter:
     """Appends events. Never flushed: it matters to who reads along, not to resume.
@@ -40,7 +42,7 @@ class JournalWriter:
         if isinstance(event, OutputEvent) and len(event.line) > KEPT_TEXT:
             data["line"] = event.line[-KEPT_TEXT:]
             data["omitted"] = len(event.line) - KEPT_TEXT
-        self._pending.append(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
+        self._pending.append(_encode(data))
 
     def flush(self) -> None:
         """Write what was taken, whole lines in one write(2). A full disk ends the journal, not the run."""

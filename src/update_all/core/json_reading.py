@@ -26,7 +26,7 @@ class Reader:
     def get(self, name: str, kind: type[T], default: T | None = None) -> T:
         """A required field, or an optional one with its default."""
         value = self.data.get(name, default)
-        if not _is(value, kind):
+        if type(value) is not kind and not _is(value, kind):
             raise ValueError(f"{self.where}.{name} must be {kind.__name__}, got {value!r:.60}")
         return cast("T", value)
 

@@ -27,6 +27,7 @@ from update_all.core.transitions import PluginState, Record
 WHOLE_FILE_BYTES = 16 * 1024
 """Up to this size a state is written whole at each transition."""
 KEPT_CORRUPT = 5
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _STATE_FILE = re.compile(r"(.+)\.json(?:\.prev|\.corrupt-\d+)?")
 
 
@@ -73,10 +74,10 @@ class _Writer:
             self.journal_bytes = 0
 
     def encoded(self) -> bytes:
-        return json.dumps(state_to(self.state), separators=(",", ":")).encode()
+        return _encode(state_to(self.state)).encode()
 
     def append(self, records: list[Record]) -> None:
-        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        lines = "".join(_encode(record) + "\n" for record in records)
         paths.append_durable(self.journal, lines.encode(), first=self.journal_bytes == 0)
         self.journal_bytes += len(lines)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import operator
 import os
 import shutil
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +20,12 @@ from update_all.core.evidence import Evidence
 from update_all.core.facts import fill_command
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.json_reading import Reader, loads
-from update_all.core.models import Change, Facts, StepResult, UpdateCommand, UpdateStep, Usage
-from update_all.core.output import Follower, PatternMatcher, StepLog, Tail
+from update_all.core.models import Facts, StepResult, UpdateCommand, UpdateStep, Usage
+from update_all.core.output import Follower, PatternMatcher, StepLog
 from update_all.core.planning import Updater
 from update_all.core.processes import AlreadyStartedError, ShimClient
-from update_all.core.streaming import (
-    CompletionEvent,
-    OutputEvent,
-    ProgressEvent,
-    StreamEvent,
-    WarningEvent,
-)
+from update_all.core.step_output import StepOutput
+from update_all.core.streaming import StreamEvent
 from update_all.core.supervision import (
     AskedError,
     InterruptedStepError,
@@ -40,8 +33,6 @@ from update_all.core.supervision import (
     TimedOutError,
     supervise,
 )
-
-PARSED_LOG_BYTES = 8 * 1024 * 1024
 
 
 class Privileges(Protocol):
@@ -107,7 +98,7 @@ class StepRunner:
         try:
             return await execution.run(skip, on_command)
         finally:
-            execution.log.close()
+            execution.output.log.close()
 
     def log_path(self, plugin: str, step: str, attempt: int) -> Path:
         """The log of an attempt; the first one carries no number."""
@@ -161,8 +152,8 @@ class _Execution:
         self.plugin = plugin
         self.step = step
         self.attempt = attempt
-        self.log = StepLog(runner.log_path(plugin.name, step.name, attempt.number), runner.secrets)
-        self.tail = Tail()
+        log = StepLog(runner.log_path(plugin.name, step.name, attempt.number), runner.secrets)
+        self.output = StepOutput(plugin, step.name, log, runner.emit)
         self.started = time.monotonic()
         self.usage = Usage()
         self.exit_code: int | None = None
@@ -182,16 +173,16 @@ class _Execution:
                 await self._function()
         except UpToDate as nothing:
             up_to_date = True
-            self._text(f"{nothing}\n" if str(nothing) else "")
+            self.output.write(f"{nothing}\n" if str(nothing) else "")
         except StepError as failed:
             if failed.code in ("shim-lost", "detached"):
                 raise
             error = failed
-        changes = await self._changes() if error is None else ()
+        changes = self.output.changes() if error is None else ()
         return StepResult(
             step_name=self.step.name,
             success=error is None,
-            output=self.tail.text(),
+            output=self.output.tail.text(),
             error_message=None if error is None else clean(error.message, self.runner.secrets),
             error_code=None if error is None else error.code,
             duration_seconds=time.monotonic() - self.started,
@@ -264,9 +255,9 @@ class _Execution:
         def on_text(text: str) -> None:
             errors.feed(text)
             successes.feed(text)
-            self._show(text)
+            self.output.show(text)
 
-        follower = Follower(process.spool, self.log, on_text)
+        follower = Follower(process.spool, self.output.log, on_text)
         try:
             end = await supervise(process, follower, self._supervision(command))
         except (TimedOutError, InterruptedStepError, AskedError) as error:
@@ -280,12 +271,15 @@ class _Execution:
         return _Ended(end.code, failure, end.usage)
 
     def _told(self, code: int) -> StepError | None:
-        """What the plugin's own protocol says of the end, besides the exit code."""
+        """What the plugin's own protocol says of output and end, besides the exit code."""
         try:
             self.plugin.end_of_output(self.step.name, code)
         except StepError as error:
-            return error
-        return None
+            return self.output.failure or error
+        except UpToDate:
+            if self.output.failure is None:
+                raise
+        return self.output.failure
 
     def _supervision(self, command: UpdateCommand) -> Supervision:
         deadline = self.deadline
@@ -297,7 +291,7 @@ class _Execution:
             deadline=deadline,
             uninterruptible=self.step.uninterruptible,
             signal_as_root=self.runner.privileges.signal,
-            on_silence=self._silence,
+            on_silence=self.output.silence,
             may_continue=self.runner.may_continue,
         )
 
@@ -320,7 +314,7 @@ class _Execution:
         if code == 0 or code in command.ignore_exit_codes or success_line is not None:
             return None
         if command.sudo or self.step.sudo:
-            refused = self.runner.privileges.refusal(code, self.tail.text())
+            refused = self.runner.privileges.refusal(code, self.output.tail.text())
             if refused is not None:
                 return refused
         how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
@@ -351,106 +345,13 @@ class _Execution:
         assert self.step.execute_fn is not None  # noqa: S101 - guaranteed by UpdateStep
         try:
             async for event in self.step.execute_fn():
-                self._forward(event)
+                self.output.forward(event)
                 while not self.runner.may_continue():  # noqa: ASYNC110 - the reader sets no event
                     await asyncio.sleep(0.01)
         except (StepError, UpToDate, asyncio.CancelledError):
             raise
         except Exception as error:
-            self.log.write(clean(traceback.format_exc(), self.runner.secrets).encode())
-            raise StepError(f"{type(error).__name__}: {error}") from error
-
-    def _forward(self, event: StreamEvent) -> None:
-        if isinstance(event, CompletionEvent):
-            if not event.success:
-                raise StepError(event.error_message or "it reported a failure")
-            return
-        if isinstance(event, OutputEvent):
-            self._text(event.line + "\n")
-            return
-        event.plugin_name = self.plugin.name
-        if isinstance(event, ProgressEvent | WarningEvent):
-            event.step_name = self.step.name
-            event.message = clean_line(event.message, secrets=self.runner.secrets)
-        self.runner.emit(event)
-
-    def _text(self, text: str) -> None:
-        """Output of a function: cleaned, logged and shown."""
-        if text:
-            cleaned = clean(text, self.runner.secrets)
-            self.log.write(cleaned.encode())
-            self._show(cleaned)
-
-    def _show(self, text: str) -> None:
-        """Hand on cleaned text: the log has it already."""
-        self.tail.add(text)
-        if self.plugin.third_party:
-            text = self._interpreted(text)
-        if text:
-            self.runner.emit(
-                OutputEvent(
-                    plugin_name=self.plugin.name, step_name=self.step.name, line=text.removesuffix("\n")
-                )
-            )
-
-    def _interpreted(self, text: str) -> str:
-        """Lines that a plugin's protocol gives a meaning become events; the rest stays text."""
-        plain: list[str] = []
-        for line in text.splitlines():
-            event = self.plugin.interpret_output(self.step.name, line)
-            if event is None:
-                plain.append(line)
-            else:
-                event.plugin_name = self.plugin.name
-                if isinstance(event, OutputEvent):
-                    plain.append(event.line)
-                else:
-                    self._forward(event)
-        return "\n".join(plain)
-
-    def _silence(self, seconds: float) -> None:
-        self.runner.emit(
-            WarningEvent(
-                plugin_name=self.plugin.name,
-                step_name=self.step.name,
-                code="no-output",
-                message=f"no output for {seconds / 60:.0f} min; it may be waiting for an answer",
-            )
-        )
-
-    async def _changes(self) -> tuple[Change, ...]:
-        """What the plugin's parser makes of the output. A parser that fails costs the list, not the step."""
-        if self.log.empty:
-            return ()
-        output = self.tail.text()
-        with contextlib.suppress(OSError):
-            if self.log.path.stat().st_size > len(output):
-                with self.log.path.open("rb") as file:
-                    output = file.read(PARSED_LOG_BYTES).decode("utf-8", "replace")
-        try:
-            return tuple(map(_plain_change, self.plugin.parse_changes(self.step.name, output)))
-        except Exception as error:  # noqa: BLE001 - a plugin's bug costs the list of changes and nothing else
-            self._warn("bad-parser", f"its output could not be read: {type(error).__name__}: {error}")
-            return ()
-
-    def _warn(self, code: str, message: str) -> None:
-        self.runner.emit(
-            WarningEvent(
-                plugin_name=self.plugin.name, step_name=self.step.name, code=code, message=clean_line(message)
-            )
-        )
-
-
-def _plain_change(change: Change) -> Change:
-    """What a parser has found, clean, and of the types that the state can keep. Raises TypeError."""
-    size = change.size_bytes
-    return Change(
-        item=clean_line(change.item),
-        old=None if change.old is None else clean_line(change.old),
-        new=None if change.new is None else clean_line(change.new),
-        size_bytes=None if size is None else operator.index(size),
-        security=bool(change.security),
-    )
+            raise self.output.bug(error) from error
 
 
 def _joined(failures: Sequence[StepError]) -> StepError:

@@ -71,7 +71,8 @@ class StreamEvent:
         """The JSON form: `{"v": 1, "event_type": …, …}`; `from_dict` is its inverse."""
         data: dict[str, JsonValue] = {"v": EVENT_SCHEMA}
         for name in self.__dataclass_fields__:
-            data[name] = _plain(getattr(self, name))
+            value = getattr(self, name)
+            data[name] = value if type(value) in _PLAIN_TYPES else _plain(value)
         return data
 
     @staticmethod
@@ -292,6 +293,9 @@ _NESTED: dict[str, type[Change] | type[PlannedPlugin] | type[PlannedStep]] = {
     "plugins": PlannedPlugin,
     "steps": PlannedStep,
 }
+
+
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 
 
 def _plain(value: object) -> JsonValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from update_all.core.command import Command, Exit, SignalAsRoot, end_tree
@@ -64,22 +64,25 @@ async def supervise(command: Command, follower: Follower, how: Supervision) -> E
     message. A transaction that was asked to end and succeeds all the same has succeeded.
     """
     loop = asyncio.get_running_loop()
-    over = how.interrupts.reached(Urgency.STOP if how.uninterruptible else Urgency.FINISH)
+    too_urgent = Urgency.STOP if how.uninterruptible else Urgency.FINISH
+
+    def interrupted() -> bool:
+        return how.interrupts.urgency >= too_urgent
 
     def due() -> bool:
-        return command.asks or (how.deadline is not None and loop.time() >= how.deadline)
+        late = how.deadline is not None and loop.time() >= how.deadline
+        return late or command.asks or interrupted()
 
     try:
-        await _follow(command, follower, how, [command.exited, over], due)
+        await _follow(command, follower, how, command.exited, due)
         if command.exited.done():
             return command.exited.result()
-        error, reason = _reason(command, interrupted=over.done())
+        error, reason = _reason(command, interrupted=interrupted())
         await _follow_end(command, follower, how)
         if how.uninterruptible and command.exited.result().code == 0:
             return command.exited.result()
         raise error(f"{reason}{_left(command)}")
     finally:
-        over.cancel()
         await _drain(command, follower, how)
 
 
@@ -103,16 +106,16 @@ async def _follow(
     command: Command,
     follower: Follower,
     how: Supervision,
-    until: Collection[_Waitable],
+    until: _Waitable,
     due: Callable[[], bool],
 ) -> None:
-    """Follow the output until one of the futures is done, or `due` says so."""
+    """Follow the output until the future is done, or `due` says so."""
     loop = asyncio.get_running_loop()
     quiet_since, size, more = loop.time(), 0, False
     while not due():
         pause = 0.0 if more else FOLLOW_SECONDS
-        done, _ = await asyncio.wait(until, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        if done:
+        await asyncio.wait([until], timeout=pause)
+        if until.done():
             return
         more = how.may_continue() and follower.poll()
         now, grown = loop.time(), _size(command)
@@ -148,7 +151,7 @@ async def _follow_end(command: Command, follower: Follower, how: Supervision) ->
     end = _ask_to_end if how.uninterruptible else _end
     ending = asyncio.ensure_future(end(command, how))
     try:
-        await _follow(command, follower, how, [ending], lambda: False)
+        await _follow(command, follower, how, ending, lambda: False)
         ending.result()
     finally:
         ending.cancel()

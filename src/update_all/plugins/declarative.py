@@ -104,8 +104,18 @@ class DeclarativePlugin(BasePlugin):
         return self._lowered(())
 
     async def plan_steps(self, check: CheckResult) -> list[UpdateStep]:
-        """The steps of a run: a `for-each` step has one command for each update that the check found."""
-        return self._lowered(check.updates)
+        """The steps of a run: a `for-each` step has one command for each update that the check found.
+
+        Or for each installed item, where the tool has no list of updates. Raises StepError when what is
+        installed cannot be told.
+        """
+        installed: list[Change] = []
+        if any(step.for_each == "installed" for step in self.definition.step):
+            here = await self.installed_versions()
+            if here is None:
+                raise StepError(f"{self.name}: what is installed cannot be told")
+            installed = [Change(item, old) for item, old in here.items()]
+        return self._lowered(check.updates, installed)
 
     def parse_changes(self, step_name: str, output: str) -> list[Change]:
         parser = next((step.changes for step in self.definition.step if step.name == step_name), None)
@@ -116,12 +126,13 @@ class DeclarativePlugin(BasePlugin):
         except NoAnswerError:
             return []
 
-    def _lowered(self, updates: Sequence[Change]) -> list[UpdateStep]:
+    def _lowered(self, updates: Sequence[Change], installed: Sequence[Change] = ()) -> list[UpdateStep]:
         needed = dependencies(self.definition)
         steps = [self._fact_step(fact, needed[fact_step(fact.name)]) for fact in self.definition.fact]
         for step in self.definition.step:
-            if step.for_each is None or updates:
-                steps.append(self._step(step, needed[step.name], updates))
+            items = installed if step.for_each == "installed" else updates
+            if step.for_each is None or items:
+                steps.append(self._step(step, needed[step.name], items))
         names = {step.name for step in steps}
         return [
             dataclasses.replace(step, depends_on=[name for name in step.depends_on if name in names])

@@ -55,6 +55,7 @@ class Parser(_Table, frozen=True, kw_only=True):
     skip_lines: Annotated[int, Meta(ge=0)] = 0
     ignore_patterns: tuple[str, ...] = ()
     nothing_patterns: tuple[str, ...] = ()
+    changed_only: Annotated[bool, Meta(description="Leave out records whose old is their new.")] = False
 
 
 class Probe(_Table, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ class Step(_Table, frozen=True, kw_only=True):
     description: str
     cmd: Argv | None = None
     cmds: Annotated[tuple[Argv, ...], Meta(min_length=1)] | None = None
-    for_each: Literal["outdated"] | None = None
+    for_each: Literal["outdated", "installed"] | None = None
     phase: Literal["check", "download", "execute"] = "execute"
     depends_on: tuple[str, ...] = ()
     mutexes: tuple[str, ...] = ()

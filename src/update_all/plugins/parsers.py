@@ -104,8 +104,15 @@ def read_records(parser: Parser, text: str, aside: str = "") -> list[Record]:
     a record nor ignored (where `ignore-patterns` says what may be there), or no record and no line that says
     so (where `nothing-patterns` says how the tool puts it).
     """
-    if parser.json is not None:
-        return _capped(_json_records(parser, text))
+    records = _text_records(parser, text, aside) if parser.json is None else _json_records(parser, text)
+    return [record for record in _capped(records) if not (parser.changed_only and _unchanged(record))]
+
+
+def _unchanged(record: Record) -> bool:
+    return "new" in record and record.get("old") == record["new"]
+
+
+def _text_records(parser: Parser, text: str, aside: str) -> Iterator[Record]:
     lines = _ESCAPES.sub("", text).splitlines()[parser.skip_lines :]
     said = [*lines, *aside.splitlines()] or [""]
     if sum(len(line) ** 2 for line in lines if len(line) <= MAX_LINE_CHARS) > MAX_EFFORT:
@@ -115,7 +122,7 @@ def read_records(parser: Parser, text: str, aside: str = "") -> list[Record]:
     records = _capped(_columns(parser, rest) if parser.columns is not None else _matches(parser, rest))
     if not records and nothing and not any(_found(nothing, line) for line in said):
         raise NoAnswerError("its output does not say that there is nothing to update")
-    return records
+    yield from records
 
 
 def _capped(records: Iterator[Record]) -> list[Record]:

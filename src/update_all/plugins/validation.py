@@ -226,9 +226,12 @@ def _step(path: str, step: Step, definition: Definition) -> Iterator[Problem]:
     if (step.cmd is None) == (step.cmds is None):
         yield Problem(path, "must have exactly one of cmd, cmds")
         return
-    if step.for_each is not None and (definition.outdated or definition.available) is None:
+    if step.for_each == "outdated" and (definition.outdated or definition.available) is None:
         yield Problem(f"{path}.for-each", "needs an [outdated] or [available] query")
-    known = [*(fact.name for fact in definition.fact), *(EACH if step.for_each else ())]
+    if step.for_each == "installed" and definition.installed is None:
+        yield Problem(f"{path}.for-each", "needs an [installed] query")
+    each = {None: (), "installed": ("item", "old"), "outdated": EACH}[step.for_each]
+    known = [*(fact.name for fact in definition.fact), *each]
     for where, argv in commands(step, path):
         yield from _command(where, step, argv)
         yield from _templates(where, argv, known)
