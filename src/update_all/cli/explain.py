@@ -64,8 +64,8 @@ def page_lines(text: str, style: Style) -> Iterator[str]:
     for line in text.rstrip().split("\n"):
         heading = re.fullmatch(r"#+ (.*)", line)
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading[1] if heading else line).replace("`", "")
-        indent = plain[: len(plain) - len(plain.lstrip())]
-        shown = indent + style.text(plain.lstrip())
+        indent = plain[: len(plain) - len(plain.lstrip(" "))]
+        shown = indent + style.text(plain.lstrip(" "))
         yield style.paint(shown, "bold") if heading else shown
 
 
