@@ -57,6 +57,14 @@ def test_codes_and_pages_are_in_step() -> None:
     assert set(codes()) == error_codes() | warning_codes() | {"bug"}
 
 
+def test_the_documentation_holds_the_same_pages() -> None:
+    folder = SOURCE.parents[1] / "docs/errors"
+    if not folder.parent.is_dir():
+        pytest.skip("needs the repository")
+    assert sorted(path.stem for path in folder.glob("*.md")) == codes()
+    assert (folder / "lock-held.md").read_text("utf-8") == page("lock-held")
+
+
 @pytest.mark.parametrize("code", codes())
 def test_a_page_says_what_why_and_what_to_do(code: str) -> None:
     text = page(code)

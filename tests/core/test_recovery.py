@@ -82,7 +82,7 @@ def test_every_row_of_the_table(
 def step(name: str, *depends_on: str, commands: int = 1, **fields: Any) -> UpdateStep:
     made = [UpdateCommand(["tool", name, str(index)]) for index in range(commands)]
     values: dict[str, Any] = {"commands": made, "depends_on": list(depends_on), **fields}
-    return UpdateStep(name, f"Step {name}", **values)  # type: ignore[arg-type]
+    return UpdateStep(name, f"Step {name}", **values)
 
 
 class Run:

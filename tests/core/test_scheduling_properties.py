@@ -202,6 +202,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def each_wait_is_true_and_complete(self) -> None:
         waits = {wait.id: wait for wait in self.run.waiting()}
+        for_mutexes = [wait for wait in waits.values() if wait.reason is WaitReason.MUTEX]
+        assert self.run.mutex_waits() == for_mutexes
         able = {id for id in self.model.nodes if self.model.can_start(id)}
         assert waits.keys() | able == set(self.model.having(*WAITING))
         assert not waits.keys() & able

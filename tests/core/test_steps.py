@@ -302,7 +302,7 @@ def test_logs_and_spools_of_attempts_have_names_of_their_own(bench: Bench) -> No
     bench.run(step(sh("echo one")))
     bench.run(step(sh("echo two")), Attempt(2))
 
-    bench.runner.discard_spools("tool", "step", 1)
+    bench.runner.discard_spools("tool", step(sh("echo one")), 1)
 
     assert (bench.log(), bench.log("tool:step:2.log")) == ("one\n", "two\n")
     assert [path.name for path in bench.directory.glob("*.out")] == ["tool:step:2:0.out"]

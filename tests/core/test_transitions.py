@@ -186,11 +186,10 @@ class Model:
     def _resume(self, record: Any) -> None:
         for step in (*record["forget"], *record["reopen"]):
             self.commands.pop(step, None)
+            self.flying.pop(step, None)
             if step in self.completed:
                 self.completed.remove(step)
-        for step in record["forget"]:
-            self.flying.pop(step, None)
-            self.known.discard(step)
+        self.known -= set(record["forget"])
 
 
 steps = st.sampled_from(STEPS)

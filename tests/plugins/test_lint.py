@@ -115,6 +115,14 @@ def test_two_definitions_of_one_tool_need_a_mutex_in_common() -> None:
     assert check_together([one, sharing]) == []
 
 
+def test_two_definitions_that_use_git_work_on_different_checkouts() -> None:
+    texts = [
+        BASE.replace('"demo"', f'"{name}"') + step(f'"git", "-C", "~/{name}", "pull", "--ff-only"')
+        for name in ("one", "other")
+    ]
+    assert check_together([parse_definition(text, "demo.toml") for text in texts]) == []
+
+
 def test_the_live_check_runs_the_queries(tmp_path: Path) -> None:
     tool = tmp_path / "demo"
     tool.write_text("#!/bin/sh\nexit 4\n")

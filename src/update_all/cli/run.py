@@ -15,6 +15,7 @@ from update_all.cli.dry_run import dry_run_lines, left_out_steps, peeked
 from update_all.cli.failing import error_to, tell
 from update_all.cli.options import add_engine, add_output, add_progress, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked, plan_lines, risky
+from update_all.cli.recording import Recorder
 from update_all.cli.running import (
     Manner,
     carry_out,
@@ -32,6 +33,7 @@ from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session, new_run_id, prune_runs
 from update_all.core.streaming import CheckEvent, StreamEvent
 from update_all.ui.terminal import Sink, is_terminal, style_of
+from update_all.ui.view import RunView
 
 EXIT_INTERRUPTED = 130
 
@@ -114,6 +116,8 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
                 write_json({**document, "errors": [error_to(error)]})
             tell(error)
             return error.exit_code
+    else:
+        return _nothing_to_run(planned, manner, events)
     with Session(workspace.state_directory, new_run_id()) as session:
         recoveries = _open(session, planned, options)
         RunNote(
@@ -129,6 +133,19 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
     code = planned.exit_code(result.exit_code)
     if options.json:
         write_json(envelope.run_document(session.run_id, code, record, planned))
+    show_summary(view, manner)
+    _show_left_out(planned, manner)
+    return code
+
+
+def _nothing_to_run(planned: Planned, manner: Manner, events: list[StreamEvent]) -> int:
+    """No run is made: no directory, no state, no entry in the history."""
+    view = RunView()
+    for event in events:
+        view.apply(event)
+    code = planned.exit_code(0)
+    if manner.as_json:
+        write_json(envelope.run_document("", code, Recorder(), planned))
     show_summary(view, manner)
     _show_left_out(planned, manner)
     return code

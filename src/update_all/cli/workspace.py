@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from update_all.core.config import LoadedConfig, load_config
-from update_all.core.config_schema import Config
+from update_all.core.config_schema import PLUGIN_TABLE, Config
 from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError
 from update_all.core.models import Detection, JsonValue, PluginConfig
 from update_all.core.paths import Directories, directories
@@ -69,7 +70,12 @@ class Workspace:
         return self._registry
 
     def plugin_config(self, name: str) -> PluginConfig:
-        return self.config.plugin.get(name, PluginConfig())
+        """The settings of a plugin. One that is optional is enabled only where somebody wrote so."""
+        config = self.config.plugin.get(name, PluginConfig())
+        said = name in self.config.plugins.enabled or (PLUGIN_TABLE, name, "enabled") in self.loaded.sources
+        if said or self.registry.enabled_by_default(name):
+            return config
+        return dataclasses.replace(config, enabled=False)
 
     def enabled(self, name: str) -> bool:
         """Whether the configuration lets a plugin take part when nobody names it."""

@@ -24,7 +24,7 @@ from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.recovery import PluginRecovery
 from update_all.core.reporting import Ending, Progress, Reporter
-from update_all.core.scheduling import NotRun, Scheduler, WaitReason
+from update_all.core.scheduling import NotRun, Scheduler
 from update_all.core.state import StateStore
 from update_all.core.steps import Attempt, Privileges, StepRunner, plain_facts
 from update_all.core.streaming import RunEndEvent, StepWaitEvent, StreamEvent, WarningEvent
@@ -191,8 +191,7 @@ class Run:
         self._waits_due = False
         self._flush()
         self._schedule_waits()
-        waits = [wait for wait in self._scheduler.waiting() if wait.reason is WaitReason.MUTEX]
-        for wait in waits[:MOST_WAITS]:
+        for wait in self._scheduler.mutex_waits()[:MOST_WAITS]:
             self._reporter.step_waits(*self._steps[wait.id], wait)
 
     async def _run_node(self, node: str) -> None:
@@ -205,7 +204,10 @@ class Run:
         self._reporter.step_started(progress, step, recovery)
         attempt = Attempt(1) if recovery is None else recovery.attempt
         try:
-            async with self._holding_root(plan, step):
+            if self._root_hold is not None and step.needs_root:
+                async with self._holding_root(self._root_hold, plan, step):
+                    result, attempt = await self._attempts.perform(plan, step, recovery)
+            else:
                 result, attempt = await self._attempts.perform(plan, step, recovery)
         except DetachedError as detached:
             progress.detached = True
@@ -213,18 +215,16 @@ class Run:
         await self._end_node(node, progress, step, result, attempt)
 
     @contextlib.asynccontextmanager
-    async def _holding_root(self, plan: PluginPlan, step: UpdateStep) -> AsyncIterator[None]:
-        if self._root_hold is None or not step.needs_root:
-            yield
-            return
-
+    async def _holding_root(
+        self, root: SharedHold, plan: PluginPlan, step: UpdateStep
+    ) -> AsyncIterator[None]:
         def waits(holder: str) -> None:
             reason = f"waiting for the steps of another user that run as root, held by {holder}"
             self._sink(
                 StepWaitEvent(plugin_name=plan.name, step_name=step.name, reason=reason, holder=holder)
             )
 
-        async with self._root_hold.hold(waits):
+        async with root.hold(waits):
             yield
 
     async def _end_node(
@@ -256,8 +256,8 @@ class Run:
         with contextlib.suppress(StateError):
             await self._committer.durable()
             if not progress.detached:
-                self._runner.discard_spools(plan.name, step.name, attempt.number)
-        log = self._runner.log_path(plan.name, step.name, attempt.number)
+                self._runner.discard_spools(plan.name, step, attempt.number)
+        log = str(self._runner.log_path(plan.name, step.name, attempt.number)) if result.output else ""
         self._reporter.step_ended(progress, step, result, attempt.number, log)
         self._skip_rest(nothing)
         self._report_not_run(not_run)

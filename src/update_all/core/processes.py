@@ -40,6 +40,7 @@ class ShimClient:
         self._commands: dict[str, Command] = {}
         self._buffer = bytearray()
         self._unsent = bytearray()
+        self._waits_to_send = False
 
     async def start(
         self,
@@ -107,6 +108,7 @@ class ShimClient:
         self._socket = ours
         self._buffer.clear()
         self._unsent.clear()
+        self._waits_to_send = False
         loop.add_reader(ours, self._receive)
         self._send({"do": "environment", "env": dict(self.environment)})
 
@@ -139,10 +141,12 @@ class ShimClient:
         except OSError:
             self._lost()
             return
-        if self._unsent:
-            loop.add_writer(self._socket, self._flush)
-        else:
-            loop.remove_writer(self._socket)
+        if bool(self._unsent) != self._waits_to_send:
+            self._waits_to_send = bool(self._unsent)
+            if self._waits_to_send:
+                loop.add_writer(self._socket, self._flush)
+            else:
+                loop.remove_writer(self._socket)
 
     def _receive(self) -> None:
         assert self._socket is not None  # noqa: S101 - narrows the type

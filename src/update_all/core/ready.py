@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class _Queue:
@@ -94,6 +94,10 @@ class ReadySet:
         for mutex in self._queues[number].mutexes:
             self._free[mutex] += 1
             self._wake(mutex)
+
+    def parked(self) -> Iterator[int]:
+        """The ready nodes whose mutexes do not all have room."""
+        return (number for number in self._ready if self.full_mutex(number) is not None)
 
     def full_mutex(self, number: int) -> int | None:
         """The first mutex of a node that has no room."""

@@ -77,7 +77,8 @@ def recover(
         # It was found that nothing is to do, and the crash came before the rest was reported skipped.
         recovery.done |= {step.name for step in plan.steps if step.name not in recovery.steps}
     recovery.forget = list(difference.vanished)
-    recovery.reopen = [*difference.changed, *(name for name in recovery.steps if name in redo)]
+    redone = (name for name, found in recovery.steps.items() if found.verdict is Verdict.RERUN)
+    recovery.reopen = [*difference.changed, *(name for name in redone if name in redo)]
     return recovery
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
 from update_all.core.models import Change, StepResult, UpdateStep
 from update_all.core.planning import PluginPlan, announce
@@ -103,7 +102,7 @@ class Reporter:
         )
 
     def step_ended(
-        self, progress: Progress, step: UpdateStep, result: StepResult, attempts: int, log: Path
+        self, progress: Progress, step: UpdateStep, result: StepResult, attempts: int, log: str
     ) -> None:
         usage = result.usage
         self.sink(
@@ -118,7 +117,7 @@ class Reporter:
                 changes=result.changes,
                 error_code=result.error_code,
                 reason=result.reason or ("nothing to do" if result.up_to_date else ""),
-                log=str(log) if result.output else "",
+                log=log,
                 attempts=attempts,
                 cpu_seconds=None if usage is None else usage.cpu_seconds,
                 max_rss_bytes=None if usage is None else usage.max_rss_bytes,

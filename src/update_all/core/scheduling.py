@@ -274,6 +274,13 @@ class Scheduler:
         waits = (self._wait(number) for number, state in enumerate(self._states) if state in _WAITING)
         return [wait for wait in waits if wait is not None]
 
+    def mutex_waits(self) -> list[Wait]:
+        """Those of `waiting` that are for a mutex. Looks at ready nodes only, and only if any can wait so."""
+        if not self._mutex_names:
+            return []
+        waits = (self._wait(number) for number in sorted(self._ready.parked()))
+        return [wait for wait in waits if wait is not None and wait.reason is WaitReason.MUTEX]
+
     def _wait(self, number: int) -> Wait | None:
         id = self._graph.nodes[number].id
         if self._missing[number]:

@@ -105,14 +105,11 @@ class StepRunner:
         number = "" if attempt == 1 else f":{attempt}"
         return self.directory / f"{plugin}:{step}{number}.log"
 
-    def discard_spools(self, plugin: str, step: str, attempt: int) -> None:
+    def discard_spools(self, plugin: str, step: UpdateStep, attempt: int) -> None:
         """Remove raw output whose cleaned form is in the log. For steps whose end is durable."""
-        for index in range(1000):
-            spool = self.directory / f"{command_key(plugin, step, attempt, index)}.out"
-            try:
-                spool.unlink()
-            except OSError:
-                return
+        for index in range(len(step.commands or ())):
+            with contextlib.suppress(OSError):
+                self.evidence.spool(command_key(plugin, step.name, attempt, index)).unlink()
 
     def program(self, name: str, env: Mapping[str, str]) -> str:
         """The absolute path of a program. Raises CommandNotFoundError naming it."""

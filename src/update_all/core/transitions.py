@@ -121,20 +121,20 @@ class PluginState:
         Their attempts still count: the numbers name files of the run that exist already.
         """
         for step in steps:
-            self.active.pop(step, None)
             self.execution.step_results.pop(step, None)
         self._reopen(steps)
-        if self.execution.current_step in steps:
-            self.execution.current_step = next(reversed(self.active), None)
 
     def _reopen(self, steps: list[str]) -> None:
-        """These steps run again, as they are defined now; that they ran before is still known."""
+        """These steps run again, as they are defined now; that they were started before is still known."""
         for step in steps:
+            self.active.pop(step, None)
             self.commands_done.pop(step, None)
             self.completed.discard(step)
         self.execution.completed_steps = [
             step for step in self.execution.completed_steps if step in self.completed
         ]
+        if self.execution.current_step in steps:
+            self.execution.current_step = next(reversed(self.active), None)
 
 
 def start_record(step: str, attempt: int, commands: int) -> Record:

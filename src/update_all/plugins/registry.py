@@ -70,6 +70,7 @@ class Registry:
     def __init__(self, candidates: Iterable[Candidate], cache: ParseCache) -> None:
         self._found: dict[str, list[Candidate]] = {}
         self._cache = cache
+        self._definitions: dict[str, Definition] = {}
         for candidate in sorted(candidates, key=lambda one: _STRENGTH.index(one.origin)):
             self._found.setdefault(candidate.name, []).append(candidate)
 
@@ -80,6 +81,19 @@ class Registry:
     def origin(self, name: str) -> Origin:
         """Where the definition comes from that `load` would use. Raises UsageError for an unknown name."""
         return self._candidate(name).origin
+
+    def enabled_by_default(self, name: str) -> bool:
+        """Whether the plugin takes part where the configuration does not say. A broken one does, to be seen.
+
+        Raises UsageError for an unknown name.
+        """
+        candidate = self._candidate(name)
+        if candidate.refused or candidate.kind is not Kind.TOML:
+            return True
+        try:
+            return self._definition(candidate).enabled
+        except InvalidDefinitionError:
+            return True
 
     def load(self, name: str, config: PluginConfig | None = None) -> BasePlugin:
         """The plugin of that name.
@@ -136,6 +150,11 @@ class Registry:
         return found[0]
 
     def _definition(self, candidate: Candidate) -> Definition:
+        if candidate.place not in self._definitions:
+            self._definitions[candidate.place] = self._read(candidate)
+        return self._definitions[candidate.place]
+
+    def _read(self, candidate: Candidate) -> Definition:
         cached = self._cache.get(candidate.place, candidate.stamp, Definition)
         if cached is not None:
             return cached
