@@ -11,12 +11,12 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from update_all.core import paths, recovery
+from update_all.core import paths, recovery, transitions
 from update_all.core.errors import NeedsDecisionError
 from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.core.orchestration import RunSettings
@@ -26,7 +26,7 @@ from update_all.core.rights import Rights
 from update_all.core.session import ResumeOptions, Session
 from update_all.core.state import StateStore
 from update_all.core.streaming import OutputEvent, StreamEvent
-from update_all.core.transitions import Outcome, Verdict
+from update_all.core.transitions import Outcome, PluginState, Verdict
 from update_all.plugins.base import BasePlugin
 
 KILLED = 137
@@ -150,45 +150,54 @@ class Scene:
         return [*lost, *(f"{name} was silently repeated" for name in doubled)]
 
 
-def sweep(directory: Path, plugin_of: MakePlugin, second: Callable[[int], int], stride: int = 1) -> list[str]:
-    """Kill at each call in turn until a run comes through; all violations, and how many points there were."""
-    found: list[str] = []
-    for at in range(1, 400, stride):
+def sweep(
+    directory: Path, plugin_of: MakePlugin, second: Callable[[int], int], *, first: int = 1, stride: int = 1
+) -> Iterator[str]:
+    """Kill at each call in turn until a run comes through, and tell of all violations."""
+    for at in range(first, 400, stride):
         (directory / str(at)).mkdir()
         scene = Scene(directory / str(at), plugin_of)
         code = scene.process(scene.run, at)
         if code == 0:
             assert at > 40, "the sweep saw too few calls to mean anything"
-            return found
+            return
         assert code == KILLED
         scene.finish(second(at))
-        found += [f"call {at}: {violation}" for violation in scene.violations()]
+        yield from (f"call {at}: {violation}" for violation in scene.violations())
     raise AssertionError("the run never came through")
 
 
 def test_killed_at_every_call_of_a_run(tmp_path: Path, plugin_of: MakePlugin) -> None:
-    assert sweep(tmp_path, plugin_of, lambda at: 0) == []
+    assert list(sweep(tmp_path, plugin_of, lambda at: 0)) == []
 
 
 def test_killed_at_a_call_of_the_run_and_of_its_resume(tmp_path: Path, plugin_of: MakePlugin) -> None:
-    assert sweep(tmp_path, plugin_of, lambda at: 1 + at * 7 % 45, stride=2) == []
+    assert list(sweep(tmp_path, plugin_of, lambda at: 1 + at * 7 % 45, first=3, stride=4)) == []
 
 
-def test_the_sweep_bites_when_the_question_is_left_out(
+def test_the_sweep_bites_when_nobody_is_asked(
     tmp_path: Path, plugin_of: MakePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the protection the same oracle finds steps that were silently repeated."""
-    monkeypatch.setattr(recovery, "unknown_verdict", lambda **_: Verdict.RERUN)
-    found = sweep(tmp_path, plugin_of, lambda at: 0)
-    assert any("prepare was silently repeated" in violation for violation in found)
+    """Without the protection the same oracle finds a step that was silently repeated."""
+    for module in (recovery, transitions):
+        monkeypatch.setattr(module, "unknown_verdict", lambda **_: Verdict.RERUN)
+    assert "prepare was silently repeated" in next(sweep(tmp_path, plugin_of, lambda at: 0, first=20))
 
 
 def test_the_sweep_bites_when_exit_records_are_not_read(
     tmp_path: Path, plugin_of: MakePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "verdict", lambda **_: Verdict.RERUN)
-    found = sweep(tmp_path, plugin_of, lambda at: 0)
+    found = sweep(tmp_path, plugin_of, lambda at: 0, first=30)
     assert any("install was silently repeated" in violation for violation in found)
+
+
+def test_the_sweep_bites_when_intents_are_not_recorded(
+    tmp_path: Path, plugin_of: MakePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PluginState, "_start", lambda *_: None)
+    found = sweep(tmp_path, plugin_of, lambda at: 0, first=20)
+    assert any("was silently repeated" in violation for violation in found)
 
 
 def test_a_new_run_refuses_what_an_earlier_one_left_undecided(tmp_path: Path, plugin_of: MakePlugin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from update_all.core.cleaning import clean
 from update_all.core.errors import UpdateAllError
@@ -24,3 +25,9 @@ def error_to(error: UpdateAllError) -> dict[str, JsonValue]:
 def error_document(error: UpdateAllError) -> dict[str, JsonValue]:
     """`update-all.error/1`: the document of a command that could not do what it was asked for."""
     return {"schema": "update-all.error/1", "exit_code": error.exit_code, "errors": [error_to(error)]}
+
+
+def warn(problems: Sequence[str]) -> None:
+    """What went wrong around a run, and stopped nothing."""
+    for problem in problems:
+        sys.stderr.write(f"update-all: {clean(problem)}\n")

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "check": "say what could be updated, changing nothing",
     "plan": "show the steps, their order, commands and locks",
     "resume": "go on with what the last run left",
+    "rollback": "return one plugin to the version before",
     "status": "the last state of each plugin",
     "history": "past runs",
     "report": "one run as a page for a browser, or as a trace",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from update_all.cli.workspace import Workspace
 from update_all.core.errors import StateError
 from update_all.core.models import StepResult, Usage
@@ -51,7 +49,8 @@ class Recorder:
                     history.record_step(run_id, event.plugin_name, _result(event), event.timestamp)
                 for completion in self.completions:
                     history.record_changes(run_id, completion.plugin_name, completion.changes)
-                history.record_run_end(run_id, datetime.now(UTC), self._end.exit_code)
+                end = self._end
+                history.record_run_end(run_id, end.timestamp, end.exit_code, interrupted=end.interrupted)
                 return list(history.warnings)
         except StateError as error:
             return [f"the history was not written: {error.message}"]

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from update_all.cli import envelope
+from update_all.cli.after_run import after_run
 from update_all.cli.dry_run import peeked
+from update_all.cli.failing import warn
 from update_all.cli.options import add_engine, add_output, add_progress
 from update_all.cli.planned import Planned, in_order, plan_one
 from update_all.cli.running import Manner, carry_out, one_run, show_summary, write_json
@@ -135,7 +137,9 @@ async def _resume_run(
     show_summary(view, manner)
     for item in planned.broken:
         sys.stderr.write(f"update-all: {item.name} cannot be resumed: {item.reason}\n")
-    return code, envelope.run_document(run_id, code, record, planned)
+    document = envelope.run_document(run_id, code, record, planned)
+    warn(await after_run(workspace.config, document, view))
+    return code, document
 
 
 def _options(options: argparse.Namespace) -> ResumeOptions:

@@ -9,10 +9,11 @@ import sys
 from datetime import UTC, datetime
 
 from update_all.cli import envelope
+from update_all.cli.after_run import after_run, before_run
 from update_all.cli.asking import ask, somebody_is_there
 from update_all.cli.checking import Checked, check_all
 from update_all.cli.dry_run import dry_run_lines, left_out_steps, peeked
-from update_all.cli.failing import error_to, tell
+from update_all.cli.failing import error_to, tell, warn
 from update_all.cli.options import add_engine, add_output, add_progress, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked, plan_lines, risky
 from update_all.cli.recording import Recorder
@@ -27,7 +28,7 @@ from update_all.cli.running import (
 )
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.cleaning import clean
-from update_all.core.errors import NeedsDecisionError, NeedsInputError, UsageError
+from update_all.core.errors import HookError, NeedsDecisionError, NeedsInputError, UsageError
 from update_all.core.models import CheckResult, Phase
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session, new_run_id, prune_runs
@@ -118,6 +119,9 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
             return error.exit_code
     else:
         return _nothing_to_run(planned, manner, events)
+    forbidden = await before_run(workspace.config, envelope.plan_document(planned))
+    if forbidden:
+        raise HookError(forbidden[0], hint="mend it, or take it out of hooks.before: update-all config edit")
     with Session(workspace.state_directory, new_run_id()) as session:
         recoveries = _open(session, planned, options)
         RunNote(
@@ -131,10 +135,12 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
         )
     prune_runs(workspace.state_directory, workspace.config.keep_runs)
     code = planned.exit_code(result.exit_code)
+    document = envelope.run_document(session.run_id, code, record, planned)
     if options.json:
-        write_json(envelope.run_document(session.run_id, code, record, planned))
+        write_json(document)
     show_summary(view, manner)
     _show_left_out(planned, manner)
+    warn(await after_run(workspace.config, document, view))
     return code
 
 

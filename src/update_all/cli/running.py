@@ -133,6 +133,7 @@ async def carry_out(
                     settings=settings,
                     sink=sink,
                     interrupts=interrupts,
+                    before=before,
                 )
             finally:
                 ticker.cancel()

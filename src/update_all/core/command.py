@@ -65,11 +65,15 @@ class Command:
 
     def __init__(self, key: str, spool: Path, pid: int | None, exited: asyncio.Future[Exit]) -> None:
         self.key = key
-        self.marker = marker(spool.parent, key)
         self.spool = spool
         self.pid = pid
         self.exited = exited
         self.asks = False
+
+    @property
+    def marker(self) -> str:
+        """What its processes carry in their environment."""
+        return marker(self.spool.parent, self.key)
 
     def signal(self, number: int, *, tree: bool) -> list[int]:
         """Signal the main process, or every process of the command. Returns the pids that may not be."""

@@ -75,6 +75,12 @@ class StateWriteError(StateError):
     code = "state-write"
 
 
+class HookError(UpdateAllError):
+    """A hook of the user's own forbids the run."""
+
+    code = "hook-failed"
+
+
 class NothingToResumeError(UpdateAllError):
     """No step is unfinished."""
 

@@ -175,7 +175,6 @@ class Run:
             if recovery is None and step.check_fn is None and self._not_now(plan.name, step) is None:
                 self._attempts.intend(plan, step, Attempt(1))
             self._group.create_task(self._run_node(node))
-        self._flush()
         self._schedule_waits()
 
     def _not_now(self, plugin: str, step: UpdateStep) -> str | None:
@@ -253,16 +252,21 @@ class Run:
             if self.settings.fail_fast:
                 not_run += [NotRun(other, node) for other in self._scheduler.halt()]
         self._pump()
+        recorded = False
         with contextlib.suppress(StateError):
             await self._committer.durable()
-            if not progress.detached:
-                self._runner.discard_spools(plan.name, step, attempt.number)
+            recorded = not progress.detached
         log = str(self._runner.log_path(plan.name, step.name, attempt.number)) if result.output else ""
         self._reporter.step_ended(progress, step, result, attempt.number, log)
         self._skip_rest(nothing)
         self._report_not_run(not_run)
         await self._release_root({node, *(lost.id for lost in nothing), *(lost.id for lost in not_run)})
         self._count_down(progress)
+        # Steps that can start now do so first; what follows happens while their processes begin.
+        await asyncio.sleep(0)
+        if recorded:
+            self._runner.discard_spools(plan.name, step, attempt.number)
+        self._flush()
 
     async def _release_root(self, ended: Collection[str]) -> None:
         """Give root back behind the last step that needs it."""

@@ -125,13 +125,11 @@ def secure_directory(path: Path) -> Path:
     """
     try:
         _make_directories(path)
-        fd = filesystem.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        with _directory(path) as fd:
+            status = filesystem.fstat(fd)
     except OSError as error:
         raise _unusable_directory(path, error) from error
-    try:
-        _check_owner(path, filesystem.fstat(fd))
-    finally:
-        _close_directory(fd)
+    _check_owner(path, status)
     return path
 
 
@@ -158,8 +156,11 @@ def open_secure(path: Path, max_bytes: int = MAX_STATE_BYTES) -> BinaryIO:
                 hint=f"mv {_quoted(path)} {_quoted(path)}.old",
             )
         return os.fdopen(fd, "rb")
+    except OSError as error:
+        _close_unwritten(fd)
+        raise _unreadable(path, error) from error
     except BaseException:
-        filesystem.close(fd)
+        _close_unwritten(fd)
         raise
 
 
@@ -245,7 +246,7 @@ def _directory(path: Path) -> Iterator[int]:
     try:
         yield fd
     finally:
-        _close_directory(fd)
+        _close_unwritten(fd)
 
 
 @contextlib.contextmanager
@@ -289,7 +290,7 @@ def _keep_previous(name: str, directory: int) -> None:
             raise
 
 
-def _close_directory(fd: int) -> None:
+def _close_unwritten(fd: int) -> None:
     # It was only read and flushed: an error of close(2) tells nothing that the flush did not.
     with contextlib.suppress(OSError):
         filesystem.close(fd)
@@ -316,7 +317,7 @@ def _flush_directory(path: Path) -> None:
         try:
             filesystem.fsync(fd)
         finally:
-            _close_directory(fd)
+            _close_unwritten(fd)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

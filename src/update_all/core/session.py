@@ -198,9 +198,15 @@ class Session:
         sink: Callable[[StreamEvent], None],
         may_continue: Callable[[], bool] = lambda: True,
         interrupts: Interrupts | None = None,
+        before: Sequence[StreamEvent] = (),
     ) -> RunResult:
-        """Carry out the plans; every event goes to the run's journal and then to `sink`."""
+        """Carry out the plans; every event goes to the run's journal and then to `sink`.
+
+        The journal also gets the events `before` the run, which `sink` has seen.
+        """
         journal = JournalWriter(self.directory)
+        for event in before:
+            journal.handle(event)
 
         def tell(event: StreamEvent) -> None:
             journal.handle(event)

@@ -150,6 +150,13 @@ class BasePlugin(ABC):
             estimate=await self.get_update_estimate(),
         )
 
+    async def rollback(self) -> str:
+        """Return to the version before, where the plugin keeps it; says what is now installed.
+
+        Raises StepError when there is nothing to return to.
+        """
+        raise StepError(f"there is nothing to roll back: {self.name} keeps no earlier version")
+
     async def query(
         self,
         argv: Sequence[str],

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-BUILT_IN: Mapping[str, str] = {
+_CLASSES = {
     "apt": "update_all.plugins.apt:AptPlugin",
     "cargo": "update_all.plugins.cargo:CargoPlugin",
-    "flatpak": "flatpak.toml",
+    "git-repositories": "update_all.plugins.git_repositories:GitRepositoriesPlugin",
+    "go-runtime": "update_all.plugins.go_runtime:GoRuntimePlugin",
     "npm": "update_all.plugins.npm:NpmPlugin",
     "pip": "update_all.plugins.pip:PipPlugin",
     "pipx": "update_all.plugins.pipx:PipxPlugin",
-    "rustup": "rustup.toml",
-    "snap": "snap.toml",
     "uv-python": "update_all.plugins.uv:UvPythonPlugin",
     "uv-tools": "update_all.plugins.uv:UvToolsPlugin",
 }
+_FILES = {name.removesuffix(".toml"): name for name in os.listdir(CATALOGUE) if name.endswith(".toml")}
+
+BUILT_IN: Mapping[str, str] = dict(sorted((_FILES | _CLASSES).items()))

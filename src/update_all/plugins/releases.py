@@ -1,0 +1,302 @@
+"""Programs that come as archives from their publisher: found, verified, unpacked, switched to in one rename.
+
+A plugin says where the program may live, how to run it and what the newest release is; the bodies of its
+steps are here. What one step finds and another needs is in the facts `version`, `installed` and `download`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from update_all.core.errors import (
+    ConfigError,
+    DownloadRefusedError,
+    InstallError,
+    MissingFactError,
+    StepError,
+    UpToDate,
+)
+from update_all.core.models import Change, CheckResult, Detection, JsonValue
+from update_all.core.paths import directories
+from update_all.core.streaming import OutputEvent, StreamEvent
+from update_all.downloads.spec import DownloadSettings, DownloadSpec, Signature
+from update_all.downloads.versions import HighestSeen, version_key
+from update_all.plugins.base import BasePlugin
+
+if TYPE_CHECKING:
+    from update_all.downloads.cache import Cache
+    from update_all.downloads.generations import Generations
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a publisher offers: a version and the archive it comes in."""
+
+    version: str
+    download: DownloadSpec
+
+
+class ReleasePlugin(BasePlugin):
+    """A program in a directory of its own, replaced as a whole.
+
+    `places` are the directories it may be in, "~" for users only; the first that is there is taken. `smoke`
+    is the command that tells its version, its program a path inside the directory; `version_pattern` finds
+    the version in the output (group 1). `architectures` maps uname(2)'s machine to the publisher's word;
+    `top` and `must_have` are what its archives hold (downloads.archives.extract).
+
+    DIRECTORY becomes a link to DIRECTORY-versions/current, beside it; a plain directory is adopted, and is
+    there at every instant. Options of `[plugin.NAME]`: `directory`; `feed` and `mirror` (addresses);
+    `keyring` (the publisher's signature is checked too); `allow_downgrade`; `allow_unverified`;
+    `allow_http` (hosts); `bandwidth` (bytes a second).
+    """
+
+    places: ClassVar[tuple[str, ...]] = ()
+    smoke: ClassVar[tuple[str, ...]] = ()
+    version_pattern: ClassVar[str] = r"(\d\S*)"
+    architectures: ClassVar[Mapping[str, str]] = {}
+    top: ClassVar[str] = ""
+    must_have: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    async def newest_release(self) -> Release:
+        """What the publisher offers now. Raises StepError (DownloadError) when that cannot be known."""
+
+    @property
+    def architecture(self) -> str:
+        """The publisher's word for this machine. Raises StepError where it has none."""
+        machine = platform.machine()
+        if machine not in self.architectures:
+            raise StepError(f"not applicable: the publisher has no build for {machine or 'this machine'}")
+        return self.architectures[machine]
+
+    @property
+    def directory(self) -> Path:
+        """Where the program is, or is wanted. Raises StepError when it is in none of its places."""
+        chosen = self.option("directory")
+        if chosen:
+            path = Path(chosen).expanduser()
+            if not path.is_absolute():
+                raise ConfigError(f"[plugin.{self.name}] directory must be an absolute path, got {chosen!r}")
+            return path
+        # Root must not act on what a user's HOME, kept by sudo, happens to hold.
+        usable = [place for place in self.places if os.geteuid() != 0 or not place.startswith("~")]
+        for path in (Path(place).expanduser() for place in usable):
+            if os.path.lexists(path):
+                return path
+        raise StepError(f"it is not in {' or '.join(usable)}")
+
+    @property
+    def _is_there(self) -> bool:
+        return os.path.lexists(self.directory)
+
+    @property
+    def generations(self) -> Generations:
+        """The installed versions. Raises StepError when the program is in none of its places."""
+        from update_all.downloads.generations import Generations
+
+        directory = self.directory
+        return Generations(directory.with_name(f"{directory.name}-versions"))
+
+    def detect(self) -> Detection:
+        try:
+            _ = self.architecture
+            directory = self.directory
+            self._require_ours(directory)
+        except StepError as error:
+            return Detection(False, error.message)
+        if not os.access(directory.parent, os.W_OK | os.X_OK):
+            owner = "root" if directory.parent.stat().st_uid == 0 else "somebody else"
+            return Detection(False, f"{directory} belongs to {owner}: run update-all as {owner} to update it")
+        return Detection(True, str(directory))
+
+    def _require_ours(self, directory: Path) -> None:
+        if not directory.parent.is_dir():
+            raise StepError(f"{directory.parent} is no directory")
+        if not directory.is_symlink():
+            return
+        generations = self.generations
+        target = directory.readlink()
+        if target != generations.current and target.parent != generations.versions:
+            raise StepError(f"{directory} is a link to {target}, which is left alone")
+
+    async def get_installed_version(self) -> str | None:
+        """The version the program tells; None where there is no program yet. Raises StepError."""
+        program = self.directory / self.smoke[0]
+        if not self._is_there:
+            return None
+        answer = await self.query([str(program), *self.smoke[1:]], cwd="/")
+        match = re.search(self.version_pattern, answer.stdout)
+        if not answer.ok or match is None:
+            raise StepError(f"{program} does not tell its version")
+        return match[1]
+
+    async def get_available_version(self) -> str | None:
+        return (await self.newest_release()).version
+
+    async def installed_versions(self) -> Mapping[str, str] | None:
+        version = await self.get_installed_version()
+        return {} if version is None else {self.command: version}
+
+    async def check(self) -> CheckResult:
+        try:
+            installed, release = await self.get_installed_version(), await self._offered()
+        except StepError as error:
+            return CheckResult.cannot_know(error.message)
+        if not self._is_wanted(installed, release.version):
+            return CheckResult.of([])
+        return CheckResult.of(
+            [Change(self.command, installed, release.version, size_bytes=release.download.size)]
+        )
+
+    async def look_up(self) -> AsyncIterator[StreamEvent]:
+        """Find the newest release and note it. Raises UpToDate, and StepError for one that is refused."""
+        installed, release = await self.get_installed_version(), await self._offered()
+        if not self._is_wanted(installed, release.version):
+            raise UpToDate(f"{self.command} {installed} is the newest version")
+        self._seen.record(self.name, release.version, release.download.digest)
+        self.facts["installed"], self.facts["version"] = installed, release.version
+        self.facts["download"] = release.download.to_fact()
+        yield OutputEvent(line=f"{self.command} {installed or '(none)'} → {release.version}")
+
+    async def download(self) -> AsyncIterator[StreamEvent]:
+        """Bring the archive into the cache, verified."""
+        from update_all.downloads.fetch import fetch
+
+        async for event in fetch(self._download, self._cache, settings=self._settings):
+            yield event
+
+    async def is_downloaded(self) -> bool:
+        return self.is_installed() or await self._cache.lookup(self._download) is not None
+
+    async def unpack(self) -> AsyncIterator[StreamEvent]:
+        """Unpack the archive, verified once more, beside the installed versions."""
+        from update_all.downloads.archives import extract
+
+        if self.is_unpacked():
+            return
+        archive = await self._cache.verified(self._download)
+        staged = self.generations.staged(self._version)
+        unpacked = await extract(archive, staged, expect_top=self.top, must_have=self.must_have)
+        yield OutputEvent(line=f"{unpacked.entries} entries, {unpacked.bytes} bytes")
+
+    def is_unpacked(self) -> bool:
+        return self.is_installed() or self.generations.staged(self._version).is_dir()
+
+    async def install(self) -> AsyncIterator[StreamEvent]:
+        """Make what was unpacked a version, if it runs. What people run is not touched."""
+        generations, version = self.generations, self._version
+        path = await asyncio.to_thread(generations.place, generations.staged(version), version, self.smoke)
+        yield OutputEvent(line=f"installed as {path}")
+
+    def is_installed(self) -> bool:
+        return self.generations.path(self._version).is_dir()
+
+    async def switch(self) -> AsyncIterator[StreamEvent]:
+        """Lead people to the new version; back to the old one if it does not run. Old versions are pruned."""
+        yield OutputEvent(line=await asyncio.to_thread(self._switch))
+
+    def _switch(self) -> str:
+        directory, generations, installed = self.directory, self.generations, self.facts.get("installed")
+        if isinstance(installed, str):
+            generations.adopt(directory, installed)
+        generations.switch(self._version, self.smoke)
+        try:
+            if not directory.is_symlink():
+                directory.symlink_to(generations.current)
+        except OSError as error:
+            raise InstallError(f"cannot lead {directory} to {generations.current}: {error}") from error
+        generations.prune()
+        return f"{directory} is version {self._version}"
+
+    async def rollback(self) -> str:
+        self._require_ours(self.directory)
+        version = await asyncio.to_thread(self.generations.rollback)
+        return f"{self.directory} is version {version} again"
+
+    def option(self, name: str, default: str = "") -> str:
+        """An option that holds text. Raises ConfigError for anything else."""
+        value = self.config.options.get(name, default)
+        if not isinstance(value, str):
+            raise ConfigError(f"[plugin.{self.name}] {name} must be a string, got {value!r}")
+        return value
+
+    async def fetch_json(self, url: str) -> JsonValue:
+        """A small JSON document of the publisher, under the user's settings. Raises DownloadError."""
+        from update_all.downloads.documents import fetch_json
+
+        return await fetch_json(url, settings=self._settings)
+
+    async def fetch_text(self, url: str) -> str:
+        """A small text of the publisher, under the user's settings. Raises DownloadError."""
+        from update_all.downloads.documents import fetch_text
+
+        return await fetch_text(url, settings=self._settings)
+
+    def signature(self, url: str) -> Signature | None:
+        """The signature at `url`, where the user has named the keyring to check it with."""
+        keyring = self.option("keyring")
+        return Signature(url, Path(keyring).expanduser()) if keyring else None
+
+    async def _offered(self) -> Release:
+        """The newest release, unless it is older than one offered before, or the same with other bytes."""
+        release = await self.newest_release()
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}", release.version):
+            raise DownloadRefusedError(f"{release.version!r} cannot be the name of a version")
+        digest = release.download.digest
+        self._seen.require(
+            self.name, release.version, digest=digest, allow_downgrade=self._flag("allow_downgrade")
+        )
+        return release
+
+    def _is_wanted(self, installed: str | None, offered: str) -> bool:
+        if installed is None:
+            return True
+        if self._flag("allow_downgrade"):
+            return version_key(offered) != version_key(installed)
+        return version_key(offered) > version_key(installed)
+
+    def _flag(self, name: str) -> bool:
+        value = self.config.options.get(name, False)
+        if not isinstance(value, bool):
+            raise ConfigError(f"[plugin.{self.name}] {name} must be true or false, got {value!r}")
+        return value
+
+    @property
+    def _settings(self) -> DownloadSettings:
+        hosts, rate = self.config.options.get("allow_http", []), self.config.options.get("bandwidth")
+        if not isinstance(hosts, list) or not (rate is None or type(rate) is int):
+            raise ConfigError(f"[plugin.{self.name}] allow_http must be a list, bandwidth a whole number")
+        return DownloadSettings(
+            bandwidth=rate,
+            allow_unverified=self._flag("allow_unverified"),
+            http_hosts=frozenset(map(str, hosts)),
+        )
+
+    @property
+    def _cache(self) -> Cache:
+        from update_all.downloads.cache import Cache
+
+        return Cache(directories().cache / "downloads")
+
+    @property
+    def _seen(self) -> HighestSeen:
+        return HighestSeen(directories().state / "releases" / f"{self.name}.json")
+
+    @property
+    def _version(self) -> str:
+        version = self.facts.get("version")
+        if not isinstance(version, str):
+            raise MissingFactError("the fact 'version' is missing", hint="run the first step again")
+        return version
+
+    @property
+    def _download(self) -> DownloadSpec:
+        return DownloadSpec.from_fact(self.facts.get("download"))
