@@ -51,6 +51,15 @@ def test_other_settings_do_not_enable_it(optional: Machine) -> None:
     assert optional.ledger == ["alpha one"]
 
 
+def test_what_a_run_has_parsed_is_kept(optional: Machine) -> None:
+    assert optional.run("check").code == 0
+    kept = optional.root / "cache/update-all/plugins.msgpack"
+    first = kept.read_bytes()
+    assert b"The beta" in first
+    assert optional.run("check").code == 0
+    assert kept.read_bytes() == first
+
+
 def test_a_command_enables_it(optional: Machine) -> None:
     assert optional.run("plugins", "enable", "beta").code == 0
     assert optional.run("run", "--yes").code == 0

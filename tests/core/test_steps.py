@@ -93,7 +93,7 @@ class Bench:
         evidence = Evidence(self.directory)
         self.runner = StepRunner(
             directory=self.directory,
-            shim=ShimClient(evidence, os.environ),
+            shim=ShimClient(evidence, {**os.environ, **SILENT_ENVIRONMENT}),
             evidence=evidence,
             privileges=NoPrivileges(),
             interrupts=self.interrupts,

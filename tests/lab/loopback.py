@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = Callable[[str], bytes | None]
@@ -16,10 +17,22 @@ class Loopback:
     def __init__(self, answer: Answer) -> None:
         outer = self
         self.requests: list[str] = []
+        self.stalling = ""
+        """A request whose path ends so waits, once; `stalled` says that one does."""
+        self.stalled = threading.Event()
+        self._free = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.requests.append(self.path)
+                if outer.stalling and self.path.endswith(outer.stalling) and not outer.stalled.is_set():
+                    outer.stalled.set()
+                    outer._free.wait(60)
+                # Whoever waited for the answer may have been killed.
+                with suppress(ConnectionError):
+                    self.answer()
+
+            def answer(self) -> None:
                 body = answer(self.path)
                 self.send_response(200 if body is not None else 404)
                 self.send_header("Content-Length", str(len(body or b"")))
@@ -40,6 +53,7 @@ class Loopback:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
+        self._free.set()
         if self._running:
             self._running = False
             self._server.shutdown()

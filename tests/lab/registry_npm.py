@@ -33,6 +33,7 @@ class NpmRegistry:
         self._loopback.content_type = "application/json"
         self.url = f"{self._loopback.url}/"
         self.stop = self._loopback.stop
+        self.stalled = self._loopback.stalled
 
     def publish(self, name: str, version: str, *, files: int = 0) -> None:
         """`files`: how many more files the package has, to make an installation last."""
@@ -44,6 +45,10 @@ class NpmRegistry:
         content |= {f"lib/{number}.js": b"// of the lab\n" * 100 for number in range(files)}
         self._packages.setdefault(name, {})[version] = tarball(content)
         self._latest[name] = version
+
+    def stall(self, ending: str) -> None:
+        """Let the next request whose path ends so wait."""
+        self._loopback.stalling = ending
 
     def _answer(self, path: str) -> bytes | None:
         name, separator, file = unquote(path.partition("?")[0]).strip("/").partition("/-/")

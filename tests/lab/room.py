@@ -128,6 +128,12 @@ class Room:
         assert process.returncode in codes, f"{command} ended with {process.returncode}:\n{output[-3000:]}"
         return output
 
+    def finding(self, *command: str | Path) -> str:
+        """What a check says: nothing when it ends with 0, else its output."""
+        process = self.start(*command)
+        output, _ = process.communicate(timeout=100)
+        return "" if process.returncode == 0 else output.strip() or f"ended with {process.returncode}"
+
     def processes(self) -> Iterator[int]:
         """All that run in the room, but its holder."""
         for entry in Path("/proc").iterdir():

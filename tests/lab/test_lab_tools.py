@@ -69,14 +69,15 @@ def has_planned(recipe: Recipe, expected: frozenset[Change]) -> None:
     assert after.plugin(recipe.plugin)["status"] == "up-to-date", after.document
 
 
-def cases(column: str) -> list[object]:
-    found: list[object] = []
+def on_each(column: str) -> pytest.MarkDecorator:
+    """Every recipe, but where it is known what does not hold."""
+    found = []
     for kind in RECIPES:
-        marks: list[pytest.MarkDecorator] = [] if kind.quick else [pytest.mark.lab]
+        marks = [] if kind.quick else [pytest.mark.lab]
         if column in kind.known:
             marks.append(pytest.mark.xfail(reason=kind.known[column], strict=True))
         found.append(pytest.param(kind, id=kind.plugin, marks=marks))
-    return found
+    return pytest.mark.parametrize("recipe", found, indirect=True)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path, record_property: Reco
             found.close()
 
 
-@pytest.mark.parametrize("recipe", cases("cycle"), indirect=True)
+@on_each("cycle")
 def test_cycle(recipe: Recipe, record_property: Record) -> None:
     before = ask(recipe.room, "check", recipe.plugin)
     assert before.plugin(recipe.plugin).get("status") == "up-to-date", before.document
@@ -119,7 +120,7 @@ def test_cycle(recipe: Recipe, record_property: Record) -> None:
     record_property("seen", ", ".join(f"{c.item} {c.old} → {c.new}" for c in sorted(expected, key=str)))
 
 
-@pytest.mark.parametrize("recipe", cases("offline"), indirect=True)
+@on_each("offline")
 def test_offline(recipe: Recipe, record_property: Record) -> None:
     recipe.outdate(pausing=False)
     before = recipe.installed()
@@ -137,9 +138,18 @@ def test_offline(recipe: Recipe, record_property: Record) -> None:
     record_property("seen", found["reason"])
 
 
-@pytest.mark.parametrize("afterwards", ["resume", "run"])
-@pytest.mark.parametrize("recipe", cases("killed"), indirect=True)
-def test_killed(recipe: Recipe, afterwards: str, record_property: Record) -> None:
+@on_each("killed, then resume")
+def test_killed_then_resume(recipe: Recipe, record_property: Record) -> None:
+    killed(recipe, record_property, "resume")
+
+
+@on_each("killed, then run")
+def test_killed_then_run(recipe: Recipe, record_property: Record) -> None:
+    killed(recipe, record_property, "run", "--yes", recipe.plugin)
+
+
+def killed(recipe: Recipe, record_property: Record, *command: str) -> None:
+    """Kill a run in its middle with all that it started, and let another command go on."""
     expected = recipe.outdate(pausing=True)
     process = recipe.room.start(*UPDATE_ALL, "run", "--yes", recipe.plugin)
     deadline = time.monotonic() + 90
@@ -151,7 +161,7 @@ def test_killed(recipe: Recipe, afterwards: str, record_property: Record) -> Non
     process.communicate()
     left = recipe.complaint()
 
-    again = ask(recipe.room, afterwards, *(("--yes", recipe.plugin) if afterwards == "run" else ()))
-    assert again.code == 0, again.document
+    again = ask(recipe.room, *command)
+    assert again.code == 0, json.dumps(again.document)
     has_planned(recipe, expected)
     record_property("seen", left.strip().replace("\n", "; ") or "whole")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def test_a_probe_that_fails_is_cannot_know(make: Make) -> None:
     assert checked(make(text, "exit 0")).status is CheckStatus.UP_TO_DATE
     down = checked(make(text, '[ "$1" != ping ]'))
     assert down.status is CheckStatus.CANNOT_KNOW
+
+
+def test_of_several_files_the_newest_counts(make: Make, tmp_path: Path) -> None:
+    text = OUTDATED + f'fresh = {{ path = "{tmp_path}/*.db", max-age = "1h" }}\n' + STEP
+    demo = make(text, "")
+    assert "never fetched" in checked(demo).reason
+    for name, age in (("old.db", 10_000), ("other", 0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    assert "hours old; the run refreshes them" in checked(demo).reason
+    (tmp_path / "new.db").touch()
+    assert checked(demo).status is CheckStatus.UP_TO_DATE
 
 
 def test_an_old_index_is_refreshed_by_the_run(make: Make, tmp_path: Path) -> None:

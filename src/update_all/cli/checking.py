@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from update_all.core.cleaning import clean_line
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.models import CheckResult, CheckStatus
 from update_all.core.streaming import CheckEvent, StreamEvent
+from update_all.core.verification import clean_versions
 from update_all.plugins.base import BasePlugin
 
 CHECK_SECONDS = 60.0
@@ -36,12 +38,13 @@ async def check_all(
         async with slots:
             began = time.monotonic()
             result = await check_one(plugin)
+            shown = cleaned(result)
             sink(
                 CheckEvent(
                     plugin_name=plugin.name,
-                    status=result.status.value,
-                    updates=result.updates,
-                    reason=clean_line(result.reason),
+                    status=shown.status.value,
+                    updates=shown.updates,
+                    reason=shown.reason,
                     duration_seconds=time.monotonic() - began,
                 )
             )
@@ -49,6 +52,24 @@ async def check_all(
             return Checked(plugin, result, await _versions(plugin) if wanted else None)
 
     return list(await asyncio.gather(*(one(plugin) for plugin in plugins)))
+
+
+def cleaned(answer: CheckResult) -> CheckResult:
+    """An answer whose texts can be shown and kept: no control characters, no secrets.
+
+    A plugin plans with its answer as it was: an item may be an address with a password in it.
+    """
+    updates = tuple(
+        dataclasses.replace(
+            change, item=clean_line(change.item), old=_cleaned(change.old), new=_cleaned(change.new)
+        )
+        for change in answer.updates
+    )
+    return dataclasses.replace(answer, updates=updates, reason=clean_line(answer.reason))
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean_line(text)
 
 
 async def check_one(plugin: BasePlugin) -> CheckResult:
@@ -66,6 +87,7 @@ async def check_one(plugin: BasePlugin) -> CheckResult:
 
 async def _versions(plugin: BasePlugin) -> Mapping[str, str] | None:
     try:
-        return await plugin.installed_versions()
+        versions = await plugin.installed_versions()
     except (StepError, OSError, ValueError):
         return None
+    return None if versions is None else clean_versions(versions)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from update_all.cli.checking import Checked
+from update_all.cli.checking import Checked, cleaned
 from update_all.cli.workspace import Broken
 from update_all.core.errors import InvalidDefinitionError, UpdateAllError
 from update_all.core.models import Change, ChangeKind, CheckResult, CheckStatus
@@ -61,7 +61,7 @@ async def plan_checked(checked: Sequence[Checked], planned: Planned) -> Planned:
         if result.status is CheckStatus.UP_TO_DATE:
             planned.up_to_date.append(name)
         elif result.status is CheckStatus.CANNOT_KNOW and not result.runnable:
-            planned.unknown[name] = result.reason
+            planned.unknown[name] = cleaned(result).reason
         else:
             try:
                 plan = await plan_one(item.plugin, result, item.versions)
@@ -91,7 +91,7 @@ def in_order(plans: Sequence[PluginPlan]) -> list[PluginPlan]:
 async def plan_one(plugin: BasePlugin, check: CheckResult, versions: Mapping[str, str] | None) -> PluginPlan:
     """The plan of one plugin, knowing what its check found."""
     steps = await plugin.plan_steps(check)
-    return plan_plugin(plugin, steps, check=check, versions_before=versions)
+    return plan_plugin(plugin, steps, check=cleaned(check), versions_before=versions)
 
 
 def plan_lines(

@@ -108,6 +108,7 @@ class Workspace:
             if name in excluded or not (name in wanted or (not wanted and self.enabled(name)) or tagged):
                 continue
             self._add(selection, name, wanted, excluded)
+        self.registry.save_cache()
         self._check_tags(tagged)
         _require_usable(selection, wanted)
         return selection

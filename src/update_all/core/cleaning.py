@@ -1,5 +1,6 @@
 """The one border that text from outside crosses: control sequences out, invisible characters marked,
-secrets redacted. Pure: bytes or text in, bytes or text out.
+secrets redacted. Pure but for one thing: unless told otherwise, `clean` and `clean_line` know the secrets of
+the environment that this process was started with.
 
 Sequences as in ECMA-48 section 5.4 (CSI) and 5.6 (strings), in their 7-bit, 8-bit and UTF-8 forms.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -318,15 +320,18 @@ def _strip(text: str) -> str:
     return _Stripper().feed(text, final=True)
 
 
-def clean(text: str, secrets: Collection[str] = ()) -> str:
-    """`text` as Cleaner would give it back: for names, messages, whole captured outputs."""
+def clean(text: str, secrets: Collection[str] | None = None) -> str:
+    """`text` as Cleaner would give it back: for names, messages, whole captured outputs.
+
+    Without `secrets`, those of this process's environment are redacted.
+    """
     if not (text.isascii() and text.isprintable()):
         text = _strip(text)
-    rules = _Rules.of(frozenset(secrets))
+    rules = _Rules.of(_own_secrets() if secrets is None else frozenset(secrets))
     return _Redactor(rules).feed(text.encode(), final=True).decode()
 
 
-def clean_line(text: str, width: int = 4096, secrets: Collection[str] = ()) -> str:
+def clean_line(text: str, width: int = 4096, secrets: Collection[str] | None = None) -> str:
     """`text` clean and as one line of at most `width` characters, cut with `…`; newline, tab → space."""
     line = clean(text, secrets).replace("\n", " ").replace("\t", " ")
     return line if len(line) <= width else line[: width - 1] + "…"
@@ -357,6 +362,11 @@ def secrets_of(environ: Mapping[str, str]) -> frozenset[str]:
         if _SECRET_NAME.search(name) and not holds_path and len(value.strip()) >= 8:
             found.add(value.strip())
     return frozenset(found)
+
+
+@lru_cache(maxsize=1)
+def _own_secrets() -> frozenset[str]:
+    return secrets_of(os.environ)
 
 
 def _address_secrets(value: str) -> Iterator[str]:

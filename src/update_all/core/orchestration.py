@@ -115,7 +115,7 @@ class Run:
         evidence = Evidence(directory)
         self._runner = StepRunner(
             directory=directory,
-            shim=ShimClient(evidence, settings.environment),
+            shim=ShimClient(evidence, {**settings.environment, **SILENT_ENVIRONMENT}),
             evidence=evidence,
             privileges=privileges,
             interrupts=self.interrupts,

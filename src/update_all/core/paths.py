@@ -311,13 +311,14 @@ def _make_directories(path: Path) -> None:
 
 
 def _flush_directory(path: Path) -> None:
-    # A parent that may be entered but not listed cannot be opened, and so not flushed.
-    with contextlib.suppress(PermissionError):
+    try:
         fd = filesystem.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            filesystem.fsync(fd)
-        finally:
-            _close_unwritten(fd)
+    except PermissionError:
+        return  # A parent that may be entered but not listed cannot be opened, and so not flushed.
+    try:
+        filesystem.fsync(fd)
+    finally:
+        _close_unwritten(fd)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

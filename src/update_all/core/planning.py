@@ -155,10 +155,16 @@ def _with_steps(
 
 
 def remaining_steps(plan: PluginPlan, done: set[str], last_phase: Phase) -> list[UpdateStep]:
-    """The steps that are not done and belong to this run's phases."""
+    """The steps that are not done, belong to this run's phases, and depend on nothing that does not."""
     phases = list(Phase)
     wanted = set(phases[: phases.index(last_phase) + 1])
-    return [step for step in plan.steps if step.name not in done and step.effective_phase in wanted]
+    left: list[UpdateStep] = []
+    reached = set(done)
+    for step in plan.steps:
+        if step.name not in done and step.effective_phase in wanted and reached.issuperset(step.depends_on):
+            left.append(step)
+            reached.add(step.name)
+    return left
 
 
 def not_now(step: UpdateStep, last_success: datetime | None, now: datetime) -> str | None:

@@ -131,6 +131,8 @@ class ShimClient:
 
     def _flush(self) -> None:
         if self._socket is None:
+            # The shim was gone before it had heard anything: nobody will answer what was to be sent now.
+            self._lost()
             return
         loop = asyncio.get_running_loop()
         try:

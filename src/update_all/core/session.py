@@ -303,14 +303,19 @@ def run_ids(state_directory: Path) -> list[str]:
 
 
 def prune_runs(state_directory: Path, keep: int = KEPT_RUNS) -> None:
-    """Delete the oldest runs; never one that an unfinished state refers to."""
+    """Delete the oldest runs; never one that an unfinished state refers to.
+
+    Nothing is deleted while a state cannot be read: what it refers to is then not known.
+    """
     store = StateStore(state_directory)
     needed = set()
     for plugin in store.plugins():
-        with contextlib.suppress(StateError):
-            state = store.load(plugin).state
-            if state is not None and state.outcome is Outcome.UNFINISHED:
-                needed.add(state.run_id)
+        try:
+            state = store.peek(plugin)
+        except (OSError, StateError, ValueError):
+            return
+        if state.outcome is Outcome.UNFINISHED:
+            needed.add(state.run_id)
     for run in run_ids(state_directory)[keep:]:
         if run not in needed:
             shutil.rmtree(state_directory / "runs" / run, ignore_errors=True)

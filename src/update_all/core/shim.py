@@ -32,6 +32,8 @@ from ctypes import CDLL
 
 LOCK_FD = 250
 PR_SET_CHILD_SUBREAPER = 36
+HOLD_SECONDS = 0.005
+"""How long the news of a start waits for that of the end: most of what costs is to wake the other side."""
 RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 Message = dict[str, object]
@@ -65,6 +67,8 @@ class Shim:
         self.buffer = bytearray()
         self.base = dict(os.environ)
         self.running: dict[int, str] = {}
+        self.held = bytearray()
+        self.held_until = 0.0
 
     def serve(self) -> None:
         """Answer messages and reap children until the orchestrator is gone and nothing runs."""
@@ -80,13 +84,23 @@ class Shim:
         if self.connection is not None:
             poll.register(self.connection, select.POLLIN)
         while self.connection is not None or self.running:
-            for descriptor, _ in poll.poll():
+            for descriptor, _ in poll.poll(self.hold()):
                 if descriptor == wakeup_read:
                     os.read(wakeup_read, 4096)
                 elif self.connection is not None and not self.receive():
                     poll.unregister(self.connection)
                     self.connection = None
             self.reap()
+
+    def hold(self) -> int | None:
+        """Milliseconds for which news may still be held; None when there are none."""
+        if not self.held:
+            return None
+        left = self.held_until - time.monotonic()
+        if left > 0:
+            return int(left * 1000) + 1
+        self.send_held()
+        return None
 
     def receive(self) -> bool:
         """Take what the orchestrator sent; False when it is gone."""
@@ -142,7 +156,7 @@ class Shim:
             return
         self.running[pid] = key
         self.record({"key": key, "pid": pid, "ticks": start_ticks(pid)})
-        self.send({"did": "started", "key": key, "pid": pid})
+        self.send({"did": "started", "key": key, "pid": pid}, hold=True)
 
     def spawn(self, argv: list[str], env: dict[str, str], cwd: str | None, spool: int, session: bool) -> int:
         actions = [
@@ -210,14 +224,22 @@ class Shim:
             # A full disk: the lock and the orchestrator still know; nothing better can be done here.
             return
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, hold: bool = False) -> None:
+        if not self.held:
+            self.held_until = time.monotonic() + HOLD_SECONDS
+        self.held += json.dumps(message).encode() + b"\n"
+        if not hold:
+            self.send_held()
+
+    def send_held(self) -> None:
+        news = bytes(self.held)
+        self.held.clear()
         if self.connection is None:
             return
         try:
-            self.connection.sendall(json.dumps(message).encode() + b"\n")
+            self.connection.sendall(news)
         except OSError:
-            self.connection.close()
-            self.connection = None
+            return  # The orchestrator is gone, as the next receive() will find.
 
 
 def main() -> None:

@@ -232,9 +232,10 @@ class _Execution:
         return await self._supervised(process, command)
 
     def _invocation(self, command: UpdateCommand) -> tuple[list[str], dict[str, str]]:
-        env = {**self.runner.silent, **(command.env or {})}
+        env = dict(command.env or {})
         if command.sudo or self.step.sudo:
-            return self.runner.privileges.wrap(command.cmd, env), env
+            # sudo would drop the shim's environment.
+            return self.runner.privileges.wrap(command.cmd, {**self.runner.silent, **env}), env
         return [self.runner.program(command.cmd[0], env), *command.cmd[1:]], env
 
     async def _adopted(self, index: int, command: UpdateCommand) -> _Ended:

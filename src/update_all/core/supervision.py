@@ -112,7 +112,7 @@ async def _follow(
     """Follow the output until the future is done, or `due` says so."""
     loop = asyncio.get_running_loop()
     quiet_since, size, more = loop.time(), 0, False
-    while not due():
+    while not (until.done() or due()):
         pause = 0.0 if more else FOLLOW_SECONDS
         await asyncio.wait([until], timeout=pause)
         if until.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from update_all.core.cleaning import clean_line
 from update_all.core.errors import StepError
 from update_all.core.models import Change
 from update_all.core.planning import PluginPlan
@@ -51,14 +52,23 @@ def missing(planned: tuple[Change, ...], after: Mapping[str, str]) -> list[Chang
     return lost
 
 
+def clean_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    """Items and versions that can be shown and kept, as the plan has them."""
+    return {clean_line(item): clean_line(version) for item, version in versions.items()}
+
+
 async def verify(plan: PluginPlan) -> tuple[list[Change], NotUpdatedError | None]:
-    """What the tool says has changed, and an error when a planned version is not there."""
+    """What the tool says has changed, in clean texts, and an error when a planned version is not there."""
     before = plan.versions_before or {}
     planned = () if plan.check is None else plan.check.updates
     try:
-        after = await plan.plugin.installed_versions()
+        said = await plan.plugin.installed_versions()
+        after = None if said is None else clean_versions(said)
     except StepError as error:
         return [], NotUpdatedError(f"the installed versions cannot be asked for: {error.message}")
+    except Exception as error:  # noqa: BLE001 - a plugin's bug fails that plugin and nothing else
+        bug = f"{type(error).__name__}: {error}"
+        return [], NotUpdatedError(f"the installed versions cannot be asked for: {bug}")
     if after is None:
         return [], None
     lost = missing(planned, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ _CLASSES = {
     "apt": "update_all.plugins.apt:AptPlugin",
     "cargo": "update_all.plugins.cargo:CargoPlugin",
     "git-repositories": "update_all.plugins.git_repositories:GitRepositoriesPlugin",
+    "go-binaries": "update_all.plugins.go_binaries:GoBinariesPlugin",
     "go-runtime": "update_all.plugins.go_runtime:GoRuntimePlugin",
     "npm": "update_all.plugins.npm:NpmPlugin",
     "pip": "update_all.plugins.pip:PipPlugin",
@@ -19,6 +19,6 @@ _CLASSES = {
     "uv-python": "update_all.plugins.uv:UvPythonPlugin",
     "uv-tools": "update_all.plugins.uv:UvToolsPlugin",
 }
-_FILES = {name.removesuffix(".toml"): name for name in os.listdir(CATALOGUE) if name.endswith(".toml")}
+_FILES = {path.stem: path.name for path in CATALOGUE.glob("*.toml")}
 
 BUILT_IN: Mapping[str, str] = dict(sorted((_FILES | _CLASSES).items()))

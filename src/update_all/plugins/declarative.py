@@ -214,9 +214,8 @@ class DeclarativePlugin(BasePlugin):
         query = self.definition.outdated or self.definition.available
         if query is None or query.fresh is None:
             return ""
-        try:
-            changed = detection.expand_path(query.fresh.path, self._environ).stat().st_mtime
-        except OSError:
+        changed = detection.last_change(query.fresh.path, self._environ)
+        if changed is None:
             return "its lists were never fetched; the run refreshes them"
         age = time.time() - changed
         if 0 <= age < seconds(query.fresh.max_age):

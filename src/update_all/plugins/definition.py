@@ -70,7 +70,10 @@ class Probe(_Table, frozen=True, kw_only=True):
 
 
 class Fresh(_Table, frozen=True, kw_only=True):
-    """The answer counts only while `path` is younger than `max-age`: the run refreshes it first."""
+    """The answer counts only while `path` is younger than `max-age`: the run refreshes it first.
+
+    With a * in it, the newest file that matches counts. It must be a file that a failed refresh leaves alone.
+    """
 
     path: str
     max_age: Duration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -42,6 +43,20 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 def expand_path(text: str, environ: Mapping[str, str]) -> Path:
     """A path of a definition, as `expand` fills it."""
     return Path(expand(text, environ).replace("{{", "{").replace("}}", "}"))
+
+
+def last_change(text: str, environ: Mapping[str, str]) -> float | None:
+    """When a path of a definition changed last, in seconds since 1970; of what a * in it matches, the newest.
+
+    None where there is nothing.
+    """
+    path = expand_path(text, environ)
+    places = Path(path.anchor).glob(str(path.relative_to(path.anchor))) if "*" in text else [path]
+    times: list[float] = []
+    for place in places:
+        with contextlib.suppress(OSError):
+            times.append(place.stat().st_mtime)
+    return max(times, default=None)
 
 
 def os_ids(text: str) -> frozenset[str]:

@@ -11,10 +11,8 @@ git-merge(1), --ff-only.
 from __future__ import annotations
 
 import asyncio
-import glob
-import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +80,7 @@ def step_names(paths: Sequence[Path], home: Path) -> dict[str, Path]:
     names: dict[str, Path] = {}
     for path in paths:
         place = path.relative_to(home) if path.is_relative_to(home) else path
-        base = re.sub(r"[^A-Za-z0-9._@]+", "-", str(place)).strip("-.")[:80] or "home"
+        base = re.sub(r"[^A-Za-z0-9._@]+", "-", str(place)).lstrip("._@-")[:80] or "home"
         name, number = base, 1
         while name in names:
             number += 1
@@ -154,9 +152,8 @@ class GitRepositoriesPlugin(BasePlugin):
         for pattern in given:
             if not isinstance(pattern, str):
                 raise StepError(f"paths under [plugin.git-repositories]: {pattern!r} is no text")
-            for place in sorted(glob.glob(os.path.expanduser(pattern))):
-                path = Path(place)
-                if path.is_absolute() and (path / ".git").exists():
+            for path in sorted(_matching(pattern)):
+                if (path / ".git").exists():
                     found.setdefault(path.resolve(), path)
         return step_names(list(found.values()), Path.home())
 
@@ -188,7 +185,7 @@ class GitRepositoriesPlugin(BasePlugin):
         return WarningEvent(plugin_name=self.name, step_name=name, message=message, code="left-alone")
 
     async def _update(self, name: str, path: Path) -> Change | None:
-        """What is new for a checkout, None where it is nothing or left alone. Raises StepError: cannot know."""
+        """What is new; None where nothing is, or it is left alone. Raises StepError where it cannot know."""
         checkout = await self._status(path)
         if checkout.obstacle:
             return None
@@ -212,6 +209,16 @@ class GitRepositoriesPlugin(BasePlugin):
 
     async def _git(self, path: Path, *arguments: str, seconds: float = 20.0) -> QueryOutput:
         return await self.query(["git", "-C", str(path), *arguments], timeout=seconds)
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    """What an absolute path, or one that begins with ~, matches. Raises StepError for an unknown user."""
+    try:
+        path = Path(pattern).expanduser()
+    except RuntimeError as error:
+        raise StepError(f"paths under [plugin.git-repositories]: {pattern!r}: {error}") from None
+    parts = path.relative_to(path.anchor)
+    return Path(path.anchor).glob(str(parts)) if path.anchor and parts.parts else iter(())
 
 
 def _complaint(output: QueryOutput) -> str:

@@ -18,6 +18,12 @@ from update_all.api import (
 FEED = "https://go.dev/dl/?mode=json"
 MIRROR = "https://dl.google.com/go"
 _LITTLE = "le" if sys.byteorder == "little" else ""
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "loongarch64": "loong64"}
+ARCHITECTURES |= dict.fromkeys(("i386", "i686"), "386") | dict.fromkeys(
+    ("armv6l", "armv7l", "armv8l"), "armv6l"
+)
+ARCHITECTURES |= {name: name for name in ("ppc64", "ppc64le", "riscv64", "s390x")}
+ARCHITECTURES |= {name: f"{name}{_LITTLE}" for name in ("mips", "mips64")}
 
 
 class GoRuntimePlugin(ReleasePlugin):
@@ -28,22 +34,7 @@ class GoRuntimePlugin(ReleasePlugin):
     places = ("~/apps/go", "~/.local/opt/go", "/usr/local/go")
     smoke = ("bin/go", "version")
     version_pattern = r"go version go(\S+)"
-    architectures = {  # noqa: RUF012 - a ClassVar of the base class
-        "x86_64": "amd64",
-        "aarch64": "arm64",
-        "i386": "386",
-        "i686": "386",
-        "armv6l": "armv6l",
-        "armv7l": "armv6l",
-        "armv8l": "armv6l",
-        "loongarch64": "loong64",
-        "mips": f"mips{_LITTLE}",
-        "mips64": f"mips64{_LITTLE}",
-        "ppc64": "ppc64",
-        "ppc64le": "ppc64le",
-        "riscv64": "riscv64",
-        "s390x": "s390x",
-    }
+    architectures = ARCHITECTURES
     top = "go"
     must_have = ("bin/go", "VERSION")
 
@@ -56,34 +47,27 @@ class GoRuntimePlugin(ReleasePlugin):
         return "go"
 
     async def newest_release(self) -> Release:
-        feed, architecture = self.option("feed", FEED), self.architecture
-        archives = stable_archives(await self.fetch_json(feed), architecture)
+        feed = self.option("feed", FEED)
+        archives = stable_archives(await self.fetch_json(feed), self.architecture)
         if not archives:
-            raise StepError(f"the publisher's list has no stable release for linux/{architecture}")
+            raise StepError(f"the publisher's list has no stable release for linux/{self.architecture}")
         version, filename, sha256, size = max(archives, key=lambda archive: version_key(archive[0]))
         url = f"{self.option('mirror', MIRROR)}/{filename}"
-        download = DownloadSpec(
-            url,
-            filename,
-            f"sha256:{sha256}",
-            size,
-            digest_source=feed,
-            signature=self.signature(f"{url}.asc"),
-        )
-        return Release(version, download)
+        signature = self.signature(f"{url}.asc")
+        return Release(version, DownloadSpec(url, filename, f"sha256:{sha256}", size, feed, signature))
 
     def get_update_steps(self) -> list[UpdateStep]:
         return [
             UpdateStep(
-                "check-version",
-                "Check for a new Go version",
+                name="check-version",
+                description="Check for a new Go version",
                 execute_fn=self.look_up,
                 mutexes=["network"],
                 phase=Phase.CHECK,
             ),
             UpdateStep(
-                "download",
-                "Download the Go archive",
+                name="download",
+                description="Download the Go archive",
                 execute_fn=self.download,
                 check_fn=self.is_downloaded,
                 depends_on=["check-version"],
@@ -91,22 +75,22 @@ class GoRuntimePlugin(ReleasePlugin):
                 phase=Phase.DOWNLOAD,
             ),
             UpdateStep(
-                "extract",
-                "Unpack it beside the installed versions",
+                name="extract",
+                description="Unpack it beside the installed versions",
                 execute_fn=self.unpack,
                 check_fn=self.is_unpacked,
                 depends_on=["download"],
             ),
             UpdateStep(
-                "install",
-                "Make it an installed version, if it runs",
+                name="install",
+                description="Make it an installed version, if it runs",
                 execute_fn=self.install,
                 check_fn=self.is_installed,
                 depends_on=["extract"],
             ),
             UpdateStep(
-                "symlink",
-                "Lead the link to the new version",
+                name="symlink",
+                description="Lead the link to the new version",
                 execute_fn=self.switch,
                 depends_on=["install"],
             ),
@@ -119,15 +103,10 @@ def stable_archives(feed: JsonValue, architecture: str) -> list[tuple[str, str, 
     for release in feed if isinstance(feed, list) else []:
         match release:
             case {"version": str(version), "stable": True, "files": list(files)}:
-                for file in files:
+                described = (file for file in files if isinstance(file, dict))
+                wanted = {"os": "linux", "arch": architecture, "kind": "archive"}.items()
+                for file in (file for file in described if wanted <= file.items()):
                     match file:
-                        case {
-                            "os": "linux",
-                            "arch": str(arch),
-                            "kind": "archive",
-                            "filename": str(filename),
-                            "sha256": str(sha256),
-                            "size": int(size),
-                        } if arch == architecture:
-                            archives.append((version.removeprefix("go"), filename, sha256, size))
+                        case {"filename": str(name), "sha256": str(digest), "size": int(size)}:
+                            archives.append((version.removeprefix("go"), name, digest, size))
     return archives

@@ -33,6 +33,14 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(("apk",), frozenset({"apk"}), "one database and one lock file, /lib/apk/db/lock"),
     Family(("xbps",), frozenset({"xbps-install"}), "one package database"),
+    Family(
+        ("portage",),
+        frozenset({"emerge", "ebuild", "emaint"}),
+        "a plan is made for the packages as they are now, and its builds use all processors",
+    ),
+    Family(("opkg",), frozenset({"opkg"}), "one lock file that a second opkg does not wait for"),
+    Family(("eopkg",), frozenset({"eopkg"}), "one package database that a second eopkg does not wait for"),
+    Family(("fwupd",), frozenset({"fwupdmgr"}), "one daemon, which writes to one device at a time"),
     Family(("snap",), frozenset({"snap"}), "snapd performs one change of a snap at a time"),
     Family(
         ("flatpak-user", "flatpak-system"),
@@ -49,9 +57,32 @@ FAMILIES: tuple[Family, ...] = (
     Family(("opam",), frozenset({"opam"}), "opam locks its root and waits without end"),
     Family(("texlive",), frozenset({"tlmgr"}), "tlmgr takes no lock: two of them lose packages"),
     Family(("brew",), frozenset({"brew"}), "one prefix and one lock for each formula"),
-    Family(("nix",), frozenset({"nix", "nix-env", "nix-channel"}), "one profile, replaced as a whole"),
+    Family(
+        ("guix",), frozenset({"guix"}), "one profile, replaced as a whole: of two upgrades one is refused"
+    ),
+    Family(
+        ("nix",),
+        frozenset({"nix", "nix-env", "nix-channel", "nixos-rebuild"}),
+        "one profile, replaced as a whole",
+    ),
     Family(("uv",), frozenset({"uv"}), "uv locks its tool directory and waits without end"),
     Family(("pipx",), frozenset({"pipx"}), "pipx shares one environment with pip among all its own"),
+    Family(
+        ("containers",),
+        frozenset({"distrobox", "toolbox"}),
+        "one storage of containers, and one package manager inside each container",
+    ),
+    Family(
+        ("dotfiles",),
+        frozenset({"chezmoi", "yadm"}),
+        "both pull a repository and write into the home directory",
+    ),
+    Family(("zsh",), frozenset({"zsh"}), "an interactive zsh reads what updates of frameworks are rewriting"),
+    Family(
+        ("fish",), frozenset({"fish"}), "each fish reads the functions that updates of plugins are rewriting"
+    ),
+    Family(("nvim",), frozenset({"nvim"}), "each nvim loads the plugins that another one may be rewriting"),
+    Family(("emacs",), frozenset({"emacs"}), "one directory of packages"),
     Family(("luarocks",), frozenset({"luarocks"}), "one manifest for each tree"),
     Family(("composer",), frozenset({"composer"}), "one global composer.lock"),
 )

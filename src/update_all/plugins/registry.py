@@ -117,8 +117,12 @@ class Registry:
     def entries(self) -> list[Entry]:
         """Every name with its strongest definition; TOML files are read to see whether they are sound."""
         entries = [self._entry(name, found) for name, found in sorted(self._found.items())]
-        self._cache.save()
+        self.save_cache()
         return entries
+
+    def save_cache(self) -> None:
+        """Keep what was parsed for the next process."""
+        self._cache.save()
 
     def broken(self) -> list[BrokenPlugin]:
         """The definitions that cannot be used."""

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from recipe import Recipe
+from tools.composer import Composer
+from tools.dnf import Dnf
+from tools.flatpak import Flatpak
+from tools.gem import Gem
+from tools.git import Git
+from tools.npm import Npm
 from tools.pacman import Pacman
+from tools.zypper import Zypper
 
-RECIPES: tuple[type[Recipe], ...] = (Pacman,)
+RECIPES: tuple[type[Recipe], ...] = (Git, Flatpak, Pacman, Dnf, Zypper, Npm, Gem, Composer)
