@@ -238,6 +238,31 @@ def test_what_the_plan_has_changed_is_said(tmp_path: Path, planned: Planned) -> 
     assert warning == "the plan of demo has changed: gone: gone; changed: a; new: added"
 
 
+def test_a_changed_step_that_is_assumed_done_is_durably_done(tmp_path: Path, planned: Planned) -> None:
+    old, new = planned(step("a"), step("b", argv=("false",))), planned(step("a", "b"), step("b"))
+    with Session(tmp_path, FIRST) as session:
+        carry_out(session, old, session.start_afresh(old))
+    with Session(tmp_path, FIRST, resumed=True) as session:
+        state = session.load("demo")
+        assert state is not None
+        recovery = session.go_on(new, state, ResumeOptions(assume_done=frozenset({"a"})))
+        assert recovery.done == {"a"}
+    found = StateStore(tmp_path).load("demo").state
+    assert found is not None
+    assert found.completed == {"a"}
+
+
+def test_a_new_run_counts_on_so_that_older_records_are_known(tmp_path: Path, planned: Planned) -> None:
+    plan = planned(step("a"))
+    with Session(tmp_path, FIRST) as session:
+        carry_out(session, plan, session.start_afresh(plan))
+        before = session.store.state("demo").sequence
+    with Session(tmp_path, SECOND) as session:
+        session.start_afresh(plan)
+        assert session.store.state("demo").sequence >= before
+        assert session.store.state("demo").completed == set()
+
+
 @pytest.mark.parametrize(
     ("names", "plugin", "chosen"),
     [

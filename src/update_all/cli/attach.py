@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from update_all.core.errors import UsageError
+from update_all.core.errors import UsageError, unknown_name
 from update_all.core.evidence import is_locked
 from update_all.core.journal import JOURNAL, read_events
 from update_all.core.paths import directories
-from update_all.core.session import run_ids, unknown_name
+from update_all.core.session import run_ids
 from update_all.core.streaming import RunEndEvent
 from update_all.ui.printers import Printer, make_printer
 

@@ -9,8 +9,8 @@ import sys
 
 from update_all.cli import envelope
 from update_all.cli.checking import Checked, check_all
+from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
-from update_all.cli.running import write_json
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.models import CheckStatus
 from update_all.ui.terminal import Sink, style_of

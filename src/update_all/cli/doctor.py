@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import update_all
-from update_all.cli.running import ROOT_LOCK, write_json
+from update_all.cli.json_output import write_json
+from update_all.cli.running import ROOT_LOCK
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core import host_checks
 from update_all.core.errors import ConfigError, StateError

@@ -14,11 +14,10 @@ from update_all.cli.checking import check_one
 from update_all.cli.planned import plan_one
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
-from update_all.core.errors import StateError, UpdateAllError
+from update_all.core.errors import StateError, UpdateAllError, unknown_name
 from update_all.core.history import History, Outcome
 from update_all.core.models import CheckResult, CheckStatus, UpdateStep
 from update_all.core.planning import PluginPlan
-from update_all.core.session import unknown_name
 from update_all.core.state import StateStore
 from update_all.core.transitions import Outcome as StateOutcome
 from update_all.plugins.base import BasePlugin

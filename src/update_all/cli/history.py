@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from update_all.cli.envelope import Document, change_to
+from update_all.cli.json_output import write_json
 from update_all.cli.options import positive
-from update_all.cli.running import write_json
 from update_all.cli.workspace import Workspace
+from update_all.core.errors import unknown_name
 from update_all.core.history import History, RunDetails, RunRecord
-from update_all.core.session import unknown_name
 from update_all.ui.terminal import Sink, style_of
 from update_all.ui.text import Style, columns, duration, plural, sparkline
 

@@ -169,7 +169,7 @@ def _failed(error: UpdateAllError, *, as_json: bool) -> int:
 
     tell(error)
     if as_json:
-        from update_all.cli.running import write_json
+        from update_all.cli.json_output import write_json
 
         write_json(error_document(error))
     return error.exit_code

@@ -10,9 +10,9 @@ from itertools import combinations
 
 from update_all.cli import envelope
 from update_all.cli.checking import check_all
+from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked
-from update_all.cli.running import write_json
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.cleaning import clean
 from update_all.core.dry_run import describe_step

@@ -6,14 +6,13 @@ import argparse
 import os
 import sys
 
-from update_all.cli.running import write_json
+from update_all.cli.json_output import write_json
 from update_all.cli.workspace import Workspace
 from update_all.core.cleaning import clean_line
 from update_all.core.config import config_file, config_set
-from update_all.core.errors import StateError, UpdateAllError
+from update_all.core.errors import StateError, UpdateAllError, unknown_name
 from update_all.core.models import JsonValue
 from update_all.core.paths import secure_directory
-from update_all.core.session import unknown_name
 from update_all.plugins.registry import Entry
 from update_all.ui.terminal import Sink, style_of
 from update_all.ui.text import columns

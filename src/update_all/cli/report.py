@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from update_all import __version__
-from update_all.core.errors import UsageError
+from update_all.core.errors import UsageError, unknown_name
 from update_all.core.journal import JOURNAL, read_events
 from update_all.core.paths import directories, write_atomic
-from update_all.core.session import run_ids, unknown_name
+from update_all.core.session import run_ids
 from update_all.core.streaming import StreamEvent
 
 PAGE = "report.html"

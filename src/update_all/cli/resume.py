@@ -12,14 +12,15 @@ from update_all.cli import envelope
 from update_all.cli.after_run import after_run
 from update_all.cli.dry_run import peeked
 from update_all.cli.failing import warn
+from update_all.cli.json_output import write_json
 from update_all.cli.options import add_engine, add_output, add_progress
 from update_all.cli.planned import Planned, in_order, plan_one
-from update_all.cli.running import Manner, carry_out, one_run, show_summary, write_json
+from update_all.cli.running import Manner, carry_out, one_run, show_summary
 from update_all.cli.workspace import Broken, Workspace
-from update_all.core.errors import NothingToResumeError, UpdateAllError
+from update_all.core.errors import NothingToResumeError, UpdateAllError, unknown_name
 from update_all.core.models import CheckResult, JsonValue
 from update_all.core.recovery import PluginRecovery
-from update_all.core.session import ResumeOptions, RunNote, Session, unknown_name
+from update_all.core.session import ResumeOptions, RunNote, Session
 from update_all.core.state import StateStore
 from update_all.core.transitions import Outcome, PluginState
 

@@ -14,6 +14,7 @@ from update_all.cli.asking import ask, somebody_is_there
 from update_all.cli.checking import Checked, check_all
 from update_all.cli.dry_run import dry_run_lines, left_out_steps, peeked
 from update_all.cli.failing import error_to, tell, warn
+from update_all.cli.json_output import write_json
 from update_all.cli.options import add_engine, add_output, add_progress, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked, plan_lines, risky
 from update_all.cli.recording import Recorder
@@ -24,7 +25,6 @@ from update_all.cli.running import (
     past_durations,
     show_summary,
     usual_seconds,
-    write_json,
 )
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.cleaning import clean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -16,7 +15,6 @@ from statistics import median
 
 from update_all.cli.recording import Recorder
 from update_all.cli.workspace import Workspace
-from update_all.core.cleaning import clean
 from update_all.core.errors import BusyError, StateError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import exclusive, exclusive_when_free, holder
@@ -241,18 +239,3 @@ def show_summary(view: RunView, manner: Manner) -> None:
     style = style_of(sys.stdout, os.environ, manner.color)
     width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
     out.write("\n".join(["", *summary(view, width, style, advice=advice(view))]) + "\n")
-
-
-def write_json(document: Mapping[str, object]) -> None:
-    """One JSON document on standard output, its texts clean, in characters that it can take."""
-    ascii_only = not sys.stdout.encoding.lower().startswith("utf")
-    sys.stdout.write(json.dumps(_clean(document), indent=2, ensure_ascii=ascii_only) + "\n")
-
-
-def _clean(value: object) -> object:
-    """The same document with each text clean: what a plugin says may hold secrets."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, Mapping):
-        return {clean(str(key)): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 
 from update_all.core.config import LoadedConfig, load_config
 from update_all.core.config_schema import PLUGIN_TABLE, Config
-from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError
+from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError, unknown_name
 from update_all.core.models import Detection, JsonValue, PluginConfig
 from update_all.core.paths import Directories, directories
-from update_all.core.rights import Rights
-from update_all.core.session import unknown_name
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.registry import Registry, discover
 from update_all.plugins.sources import SearchPaths
@@ -152,6 +150,8 @@ class Workspace:
     @property
     def root_prefix(self) -> str:
         """What goes before a command that runs as root, in the words of this machine: "sudo", or nothing."""
+        from update_all.core.rights import Rights
+
         return Rights.find(self.config.sudo.command).prefix
 
     @property

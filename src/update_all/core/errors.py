@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UpdateAllError(Exception):
     """An error that a person can act on.
@@ -151,3 +153,12 @@ class InstallError(StepError):
     """A version that could not be installed or switched to; the version before it still runs."""
 
     code = "install-failed"
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str], where: str = "") -> UsageError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)[:20])}"
+    return UsageError(f"there is no {kind} {name!r}{where}", hint=hint)

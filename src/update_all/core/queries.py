@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -66,6 +65,8 @@ async def query(
     Raises CommandNotFoundError when the program cannot be started, StepError when it takes longer than
     `timeout` seconds or prints more than 32 MiB (its process group is then killed).
     """
+    import asyncio
+
     with _Capture() as stdout, _Capture() as stderr:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -99,6 +100,8 @@ class _Capture:
     """A pipe that is read as it fills. Its end of file is never waited for: a daemon may keep it open."""
 
     def __init__(self) -> None:
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._reader, self.writer = os.pipe()
         self._data = bytearray()

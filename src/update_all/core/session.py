@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from update_all.core import paths
-from update_all.core.errors import StateError, UsageError
+from update_all.core.errors import StateError, UsageError, unknown_name
 from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts
 from update_all.core.journal import JOURNAL, JournalWriter, read_events
@@ -277,15 +277,6 @@ def _traces(run: Path, plugin: str) -> list[tuple[str, int, int]]:
             if isinstance(event, StepStartEvent) and event.plugin_name == plugin:
                 found.append((event.step_name, event.attempt, 0))
     return found
-
-
-def unknown_name(kind: str, name: str, known: Sequence[str], where: str = "") -> UsageError:
-    """The error for a name that does not exist, with the nearest one that does."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)[:20])}"
-    return UsageError(f"there is no {kind} {name!r}{where}", hint=hint)
 
 
 def new_run_id(now: datetime | None = None) -> str:

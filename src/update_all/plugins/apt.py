@@ -6,7 +6,6 @@ Sources: apt-get(8), apt.conf(5), dpkg(1), dpkg-query(1); exit codes and output 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shlex
@@ -193,6 +192,8 @@ class AptPlugin(BasePlugin):
         return CheckResult.of(pending)
 
     async def installed_versions(self) -> Mapping[str, str]:
+        import asyncio
+
         places, listed = await asyncio.gather(
             self._places(),
             self._ask(
@@ -231,6 +232,8 @@ class AptPlugin(BasePlugin):
 
     async def _pending(self) -> list[Change]:
         """All that a run would install and remove, with sizes. Raises StepError when apt cannot say."""
+        import asyncio
+
         simulate = ("apt-get", "-s", "-qq")
         upgraded, uris, removed = await asyncio.gather(
             self._ask(*simulate, *self._upgrade),
@@ -246,6 +249,8 @@ class AptPlugin(BasePlugin):
         return "" if await self._is_sound() else "dpkg was interrupted; the run repairs that first"
 
     async def _is_sound(self) -> bool:
+        import asyncio
+
         places = await self._places()
         if places.journal.is_dir() and any(places.journal.iterdir()):
             return False

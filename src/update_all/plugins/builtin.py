@@ -9,6 +9,7 @@ CATALOGUE = Path(__file__).parent / "catalogue"
 
 _CLASSES = {
     "apt": "update_all.plugins.apt:AptPlugin",
+    "calibre": "update_all.plugins.calibre:CalibrePlugin",
     "cargo": "update_all.plugins.cargo:CargoPlugin",
     "git-repositories": "update_all.plugins.git_repositories:GitRepositoriesPlugin",
     "go-binaries": "update_all.plugins.go_binaries:GoBinariesPlugin",
@@ -18,6 +19,7 @@ _CLASSES = {
     "pipx": "update_all.plugins.pipx:PipxPlugin",
     "uv-python": "update_all.plugins.uv:UvPythonPlugin",
     "uv-tools": "update_all.plugins.uv:UvToolsPlugin",
+    "waterfox": "update_all.plugins.waterfox:WaterfoxPlugin",
 }
 _FILES = {path.stem: path.name for path in CATALOGUE.glob("*.toml")}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -224,6 +223,8 @@ class DeclarativePlugin(BasePlugin):
 
     async def _updates(self) -> list[Change] | None:
         """What can be updated; None where the tool has no query."""
+        import asyncio
+
         found = self.definition
         if found.outdated is not None:
             changes = parsers.to_changes(await self._ask(found.outdated), self.name)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from update_all.core.errors import CommandNotFoundError, StepError
 from update_all.core.queries import SILENT_ENVIRONMENT
+
+if TYPE_CHECKING:
+    import asyncio
 
 GRACE_SECONDS = 2.0
 """Between the TERM that cancels an executable and the KILL."""
@@ -35,6 +38,8 @@ async def run_bounded(
     `on_data` gets its stdout in pieces; what it raises ends the executable. Raises StepError after `timeout`
     seconds, CommandNotFoundError where it cannot be started. Its whole process group is ended in any case.
     """
+    import asyncio
+
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -83,6 +88,8 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
 
 async def _exited(pid: int) -> None:
     """Wait for the end of the process itself: in asyncio, `wait` may wait for the pipes as well."""
+    import asyncio
+
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -98,6 +105,8 @@ async def _exited(pid: int) -> None:
 
 
 async def _stop(tasks: Sequence[asyncio.Task[int] | asyncio.Task[None]]) -> None:
+    import asyncio
+
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -114,6 +123,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 async def _finished(process: asyncio.subprocess.Process) -> None:
     """Wait a little for the end. Its pipes are read, since they are closed only when they are empty."""
+    import asyncio
+
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE_SECONDS):
             drained = _pump(process.stdout, _ignore), _pump(process.stderr, _ignore)

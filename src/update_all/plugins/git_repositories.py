@@ -10,7 +10,6 @@ git-merge(1), --ff-only.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +115,8 @@ class GitRepositoriesPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """What each upstream has that its checkout has not; asks all remotes."""
+        import asyncio
+
         names = self._checkouts()
         limit = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
 

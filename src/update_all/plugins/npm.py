@@ -6,7 +6,6 @@ with npm 11.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -204,6 +203,8 @@ class NpmPlugin(BasePlugin):
         return path
 
     async def _find(self, root: Path, cache: str) -> list[Change]:
+        import asyncio
+
         options = ("--json", f"--cache={cache}", "--logs-max=0", "--fetch-retries=0", "--fetch-timeout=15000")
         outdated, installed = await asyncio.gather(
             self.query(["npm", "outdated", "--global", *options]), self.installed_versions()

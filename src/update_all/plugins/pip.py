@@ -6,7 +6,6 @@ distribution; output and what a kill leaves behind seen with pip 23.2 and 26.3.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -154,6 +153,8 @@ class PipPlugin(BasePlugin):
         return parse_environment((await self.query(["python3", "-c", _DESCRIBE])).stdout)
 
     async def _find(self, present: Sequence[str], lost: Sequence[str]) -> list[Change]:
+        import asyncio
+
         outdated = ("list", "--user", "--outdated", "--not-required", "--format=json")
         listed = await self.query([*_PIP, *outdated], env=QUICK_INDEX)
         if not listed.ok:
@@ -187,6 +188,8 @@ class PipPlugin(BasePlugin):
         return not await self._leftovers()
 
     async def _sweep(self) -> AsyncIterator[StreamEvent]:
+        import asyncio
+
         for path in await self._leftovers():
             await asyncio.to_thread(shutil.rmtree, path)
             yield OutputEvent(plugin_name=self.name, step_name="sweep", line=f"deleted {path}")

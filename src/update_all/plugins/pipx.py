@@ -6,7 +6,6 @@ back ends. `pipx list --outdated` is not used: it crashes with the uv back end, 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -142,6 +141,8 @@ class PipxPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         """Asks for each environment; an index that answers for none of the first few is not asked further."""
+        import asyncio
+
         try:
             environments = await self._environments()
         except StepError as error:

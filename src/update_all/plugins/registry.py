@@ -7,7 +7,6 @@ all other names keep working.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -276,6 +275,8 @@ async def _described(candidate: Candidate) -> _Described:
 
 def _in_thread(question: Coroutine[object, object, T]) -> T:
     """Wait for a coroutine, also where an event loop is running already."""
+    import asyncio
+
     results: list[T] = []
     errors: list[StepError] = []
 

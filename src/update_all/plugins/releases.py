@@ -6,7 +6,6 @@ steps are here. What one step finds and another needs is in the facts `version`,
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import re
@@ -192,6 +191,8 @@ class ReleasePlugin(BasePlugin):
 
     async def install(self) -> AsyncIterator[StreamEvent]:
         """Make what was unpacked a version, if it runs. What people run is not touched."""
+        import asyncio
+
         generations, version = self.generations, self._version
         path = await asyncio.to_thread(generations.place, generations.staged(version), version, self.smoke)
         yield OutputEvent(line=f"installed as {path}")
@@ -201,6 +202,8 @@ class ReleasePlugin(BasePlugin):
 
     async def switch(self) -> AsyncIterator[StreamEvent]:
         """Lead people to the new version; back to the old one if it does not run. Old versions are pruned."""
+        import asyncio
+
         yield OutputEvent(line=await asyncio.to_thread(self._switch))
 
     def _switch(self) -> str:
@@ -217,6 +220,8 @@ class ReleasePlugin(BasePlugin):
         return f"{directory} is version {self._version}"
 
     async def rollback(self) -> str:
+        import asyncio
+
         self._require_ours(self.directory)
         version = await asyncio.to_thread(self.generations.rollback)
         return f"{self.directory} is version {version} again"

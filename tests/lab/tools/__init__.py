@@ -8,8 +8,25 @@ from tools.dnf import Dnf
 from tools.flatpak import Flatpak
 from tools.gem import Gem
 from tools.git import Git
+from tools.js import Bun, Pnpm, Yarn
+from tools.luarocks import Luarocks
 from tools.npm import Npm
 from tools.pacman import Pacman
+from tools.r import R
 from tools.zypper import Zypper
 
-RECIPES: tuple[type[Recipe], ...] = (Git, Flatpak, Pacman, Dnf, Zypper, Npm, Gem, Composer)
+RECIPES: tuple[type[Recipe], ...] = (
+    Git,
+    Flatpak,
+    Pacman,
+    Dnf,
+    Zypper,
+    Npm,
+    Pnpm,
+    Yarn,
+    Bun,
+    Gem,
+    Composer,
+    Luarocks,
+    R,
+)

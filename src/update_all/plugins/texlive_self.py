@@ -1,0 +1,57 @@
+"""tlmgr, the package manager of TeX Live, by itself: it refuses to update others before it is up to date."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from update_all.api import Detection, OutputEvent, Phase, StepError, StreamEvent, UpdateStep, UpToDate
+from update_all.plugins.texlive import TexLivePlugin, is_itself
+
+
+class TexLiveSelfPlugin(TexLivePlugin):
+    """The packages texlive.infra and texlive.infra.PLATFORM; not in user mode, which has none."""
+
+    description = "The package manager of TeX Live"
+
+    @property
+    def name(self) -> str:
+        return "texlive-self"
+
+    def detect(self) -> Detection:
+        found = super().detect()
+        if found.present and self.tree().user:
+            return Detection(False, f"{found.reason} is a tree of user mode, which holds no tlmgr")
+        return found
+
+    def is_mine(self, package: str) -> bool:
+        return is_itself(package)
+
+    async def _check(self) -> AsyncIterator[StreamEvent]:
+        changes = [change for _, change in await self.list_updates() if is_itself(change.item)]
+        if not changes:
+            raise UpToDate("tlmgr is up to date")
+        for change in changes:
+            yield OutputEvent(line=f"{change.item} {change.old} → {change.new}")
+
+    def get_update_steps(self) -> list[UpdateStep]:
+        try:
+            command = self.update_command("update", "--self", description="Update tlmgr")
+        except StepError:
+            return []
+        return [
+            UpdateStep(
+                name="check",
+                description="Check for a new tlmgr",
+                execute_fn=self._check,
+                mutexes=["network", "texlive"],
+                phase=Phase.CHECK,
+            ),
+            UpdateStep(
+                name="update",
+                description="Update tlmgr",
+                commands=[command],
+                depends_on=["check"],
+                mutexes=["network", "texlive"],
+                uninterruptible=True,
+            ),
+        ]
