@@ -52,7 +52,7 @@ class Pnpm(_FromNpm):
 
     @property
     def program(self) -> Path:
-        return self.room.home / "pnpm" / PACKAGE
+        return self.room.home / "pnpm/bin" / PACKAGE
 
     def prepare(self) -> None:
         self.link_tool()
@@ -83,6 +83,8 @@ class Yarn(_FromNpm):
             # Where it is for users; root's is in /usr/local/share.
             f'"--global-folder" "{self.room.home}/.config/yarn/global"\n',
         )
+        # yarn believes to be offline where there is no address but 127.0.0.1.
+        self.room.run("ip", "address", "replace", "127.0.0.2/8", "dev", "lo")
         self.registry.publish(PACKAGE, "1.0.0")
         self.room.run("yarn", "global", "add", PACKAGE)
 

@@ -1,0 +1,28 @@
+# What is done often. Python comes from the environment that bootstrap.py makes.
+PYTHON ?= .venv/bin/python
+
+.PHONY: test faults lab docs bench bench-quick check
+
+check:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest -n auto
+
+faults:
+	$(PYTHON) -m pytest tests/faults
+
+lab:
+	$(PYTHON) -m pytest tests/lab
+
+docs:
+	$(PYTHON) tools/generate.py
+
+# Everything beside its peers, in under twenty minutes: writes docs/performance.md and docs/performance.json.
+bench:
+	$(PYTHON) -m benchmarks
+
+# The same with small work, into a scratch directory: shows that it runs, its figures mean nothing.
+bench-quick:
+	$(PYTHON) -m benchmarks --quick --into build/bench
