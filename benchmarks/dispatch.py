@@ -59,7 +59,9 @@ def _contestants(context: Context, shape: str, count: int, *, everybody: bool) -
         contestants["doit -n2"] = _doit(context, work, shape, count)
     if context.has("spawn-limit"):
         jobs = 1 if shape == "chain" else JOBS
-        contestants["C spawn loop (limit)"] = timed([tools["spawn-limit"], str(count), str(jobs)], env=env)
+        limit: Argv = [tools["spawn-limit"], str(count), str(jobs)]
+        contestants["C spawn loop (limit)"] = timed(limit, env=env)
+        contestants["C, a flush for each step (limit)"] = timed([*limit, folder / "flushed"], env=env)
     if everybody and context.has("make"):
         argv = [tools["make"], "-s", "-j", str(JOBS), "-f", write_make(folder / "Makefile", work)]
         contestants["make -j2"] = timed(argv, env=env, cwd=folder)

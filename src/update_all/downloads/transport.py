@@ -127,10 +127,11 @@ def retry_after(value: str, now: float) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        parsed = email.utils.parsedate_tz(value)
-        if parsed is None:
+        try:
+            parsed = email.utils.parsedate_tz(value)
+            seconds = math.nan if parsed is None else email.utils.mktime_tz(parsed) - now
+        except (ValueError, OverflowError):
             return None
-        seconds = email.utils.mktime_tz(parsed) - now
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 

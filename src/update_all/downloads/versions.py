@@ -11,7 +11,7 @@ from pathlib import Path
 
 from update_all.core.errors import DownloadRefusedError, IntegrityError, StateError
 
-_TOKEN = re.compile(r"\d+|[a-z]+")
+_TOKEN = re.compile(r"[0-9]+|[a-z]+")
 _PRE_RELEASE = {"dev": 0, "nightly": 0, "snapshot": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2}
 _PRE_RELEASE |= {"preview": 3, "pre": 3, "rc": 4, "c": 4}
 _FINAL, _LETTER, _NUMBER = 5, 6, 7
@@ -30,7 +30,9 @@ def version_key(version: str) -> Key:
     key: list[tuple[int, int, str]] = []
     for token, following in zip_longest(tokens, tokens[1:], fillvalue=""):
         if token.isdigit():
-            key.append((_NUMBER, int(token), ""))
+            # By length, then digit by digit: a number of any length, which int() would refuse.
+            digits = token.lstrip("0")
+            key.append((_NUMBER, len(digits), digits))
         elif token in _PRE_RELEASE and (token not in _LONE_LETTERS or following.isdigit()):
             key.append((_PRE_RELEASE[token], 0, ""))
         else:

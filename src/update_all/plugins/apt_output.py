@@ -26,7 +26,7 @@ PLACES = {
 _INST = re.compile(r"Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: (.*?))? ?\[([^\]]+)\]\)")
 _REMV = re.compile(r"Remv (\S+)(?: \[([^\]]*)\])?")
 _CONF = re.compile(r"Conf (\S+) ")
-_URI = re.compile(r"'[^']*' (\S+)_([^_ ]+)_([^_ ]+)\.deb (\d+)(?: |$)")
+_URI = re.compile(r"'[^']*' (\S+)_([^_ ]+)_([^_ ]+)\.deb (\d{1,18})(?: |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,15 @@ def parse_installed(text: str, native: str) -> dict[str, str]:
     """Package → version from `dpkg-query -W` in the format of `installed_versions`.
 
     Only what is installed and configured; a package of a foreign architecture is `name:architecture`, as apt
-    writes it.
+    writes it. Raises StepError for anything else.
     """
     versions: dict[str, str] = {}
     for line in text.splitlines():
-        name, architecture, version, status = line.split("\t")
+        match line.split("\t"):
+            case [name, architecture, version, status]:
+                pass
+            case _:
+                raise StepError(f"dpkg-query: cannot read {line!r:.200}")
         if status[1:2] == "i":
             versions[name if architecture in {native, "all"} else f"{name}:{architecture}"] = version
     return versions

@@ -17,6 +17,8 @@ _CLASSES = {
     "npm": "update_all.plugins.npm:NpmPlugin",
     "pip": "update_all.plugins.pip:PipPlugin",
     "pipx": "update_all.plugins.pipx:PipxPlugin",
+    "texlive-packages": "update_all.plugins.texlive_packages:TexLivePackagesPlugin",
+    "texlive-self": "update_all.plugins.texlive_self:TexLiveSelfPlugin",
     "uv-python": "update_all.plugins.uv:UvPythonPlugin",
     "uv-tools": "update_all.plugins.uv:UvToolsPlugin",
     "waterfox": "update_all.plugins.waterfox:WaterfoxPlugin",

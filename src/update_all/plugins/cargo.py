@@ -53,7 +53,7 @@ def parse_crates(text: str) -> list[Crate]:
     """
     try:
         data: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     installs = data.get("installs") if isinstance(data, dict) else None
     if not isinstance(installs, dict):

@@ -228,7 +228,7 @@ def parse_definition(text: str, source: str) -> Definition:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDefinitionError(f"{source}: is not TOML: {error}") from None
     version = tables.get("schema")
     if isinstance(version, int) and version > SCHEMA_VERSION:

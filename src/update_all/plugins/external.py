@@ -272,7 +272,7 @@ def older_progress(plugin: str, step: str, line: str) -> StreamEvent | None:
     """
     try:
         found = msgspec.json.decode(line.removeprefix(PROGRESS_PREFIX), type=_Older)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     if found.type == "phase_end" and not found.success:
         raise StepError(found.error or f"the phase {found.phase} failed")

@@ -77,7 +77,7 @@ def parse_installed(text: str) -> dict[str, str]:
 def _object(text: str, source: str) -> dict[str, JsonValue]:
     try:
         data: JsonValue = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StepError(f"{source} printed no JSON") from None
     if not isinstance(data, dict):
         raise StepError(f"{source} printed no JSON object")

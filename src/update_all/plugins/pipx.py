@@ -64,7 +64,7 @@ def parse_environments(text: str) -> list[Environment]:
     """
     try:
         data: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StepError("pipx list printed no JSON") from None
     venvs = _mapping(data).get("venvs")
     if not isinstance(venvs, dict):

@@ -32,7 +32,7 @@ def parse_outdated(text: str) -> list[Change]:
     """
     try:
         entries: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StepError("pip list --outdated printed no JSON") from None
     changes: list[Change] = []
     for entry in entries if isinstance(entries, list) else [entries]:

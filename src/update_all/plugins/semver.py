@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_NUMBER = "([0-9]{1,18})"
+_VERSION = re.compile(
+    rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-([0-9A-Za-z.-]{{1,256}}))?(?:\+[0-9A-Za-z.-]+)?"
+)
 
 _Identifier = tuple[int, int, str]
 

@@ -72,7 +72,7 @@ def is_itself(package: str) -> bool:
 
 
 class TexLivePlugin(BasePlugin):
-    """One tree of TeX Live. Options: `repository` (instead of the tree's own), `user_mode` (true or false)."""
+    """One tree of TeX Live. Options: `repository` (instead of the tree's own), `user_mode` (a boolean)."""
 
     tags = ("tex",)
 

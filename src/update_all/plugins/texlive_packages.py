@@ -1,7 +1,8 @@
 """The packages of TeX Live.
 
-A tlmgr that is killed drops the package in hand, from the tree and from its list of what is installed, and says
-nothing about it afterwards (seen with tlmgr 63068): what was to be updated and is gone is installed again.
+A tlmgr that is killed drops the package in hand, from the tree and from its list of what is installed, and
+says nothing about it afterwards (seen with tlmgr 63068): what was to be updated and is gone is installed
+again.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def parse_interpreters(text: str) -> list[Interpreter]:
     """
     try:
         entries: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StepError("uv python list printed no JSON") from None
     if not isinstance(entries, list):
         raise StepError("uv python list printed no JSON list")

@@ -96,7 +96,7 @@ class Bun(_FromNpm):
 
     @property
     def program(self) -> Path:
-        return self.room.home / ".bun/bin" / PACKAGE
+        return self.room.home / ".cache/.bun/bin" / PACKAGE
 
     def prepare(self) -> None:
         self.link_tool()
