@@ -243,4 +243,8 @@ def test_the_distributions_is_left_to_it_and_the_users_tree_is_not(
     config = PluginConfig(options={"repository": str(texlive.repository)})
     plugin = TexLivePackagesPlugin(config)
     assert plugin.detect().present
-    assert asyncio.run(plugin.tree_command_of_user()) if hasattr(plugin, "tree_command_of_user") else True
+    answer = asyncio.run(plugin.check())
+    assert (answer.status, answer.reason) == (CheckStatus.UP_TO_DATE, "")
+    (step,) = asyncio.run(plugin.plan_steps(answer))
+    assert [command.cmd[1] for command in step.commands or []] == ["--usermode"]
+    assert not step.needs_root
