@@ -40,6 +40,7 @@ MACHINERY = {
     "patterns",
     "protocol",
     "registry",
+    "releases",
     "sources",
     "template",
     "validation",

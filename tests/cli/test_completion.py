@@ -78,7 +78,14 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("update-all", "expl") == ["explain"]
     assert completed("update-all", "run", "--dry") == ["--dry-run"]
     assert set(completed("update-all", "run", "--progress", "")) >= {"live", "plain", "jsonl"}
-    assert set(completed("update-all", "plugins", "")) >= {"list", "show", "enable", "disable"}
+    assert set(completed("update-all", "plugins", "")) >= {
+        "list",
+        "show",
+        "check",
+        "new",
+        "enable",
+        "disable",
+    }
 
 
 def test_the_manual_page_formats_without_a_warning_and_names_every_command() -> None:

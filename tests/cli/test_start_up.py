@@ -27,7 +27,7 @@ FLAGS = {
     "status": "--json",
     "history": "--json --limit --color",
     "attach": "--progress --color",
-    "plugins": "list show enable disable",
+    "plugins": "list check new show enable disable",
     "config": "show path edit set",
 }
 

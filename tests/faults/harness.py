@@ -109,6 +109,8 @@ class Scenario:
         self.state = directory / "state"
         self.plugins = plugins
         self.tag = str(directory)
+        self.always: list[str] = []
+        """Options of every run from now on."""
         self.token = token
         directory.mkdir(parents=True, exist_ok=True)
         data = {"plugins": [_plain(plugin) for plugin in plugins], "jobs": jobs, "grace": grace}
@@ -116,7 +118,7 @@ class Scenario:
 
     def argv(self, *options: str) -> list[str]:
         program = [sys.executable, str(HERE / "run_driver.py")]
-        return [*program, str(self.state), str(self.directory / "scenario.json"), *options]
+        return [*program, str(self.state), str(self.directory / "scenario.json"), *self.always, *options]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, TAG: self.tag}

@@ -6,11 +6,12 @@ import random
 from collections.abc import Iterator, Sequence
 
 PIECES = [
-    b"", b"\n", b"\r\n", b"\0", b" ", b"\t", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"=", b"-",
-    b"{}", b"[]", b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"9" * 5000, b"1.2.3", b"v0", b"-rc.1", b"+",
-    b"[" * 1000, b'{"a":' * 1000, b"=" * 300, b"(", b"$(id)", b"../", b"\x1b]0;x\x07", b"\x1b[2J", b"\x9b1m",
-    b"\xff", b"\xc3", b"\xed\xa0\x80", b'"\\ud800"', "\u202e\u200b\u2028".encode(), "\u0665\u0661\u00b2".encode(),
-    b"1" * 20, b"a" * 3000, b"[[step]]", b"name", b"type", b'"hello"', b"://u:p@h",
+    b"", b"\n", b"\r\n", b"\0", b" ", b"\t", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"=",
+    b"-", b"{}", b"[]", b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"9" * 5000, b"1.2.3", b"v0",
+    b"-rc.1", b"+", b"[" * 1000, b'{"a":' * 1000, b"=" * 300, b"(", b"$(id)", b"../", b"\x1b]0;x\x07",
+    b"\x1b[2J", b"\x9b1m", b"\xff", b"\xc3", b"\xed\xa0\x80", b'"\\ud800"', "\u202e\u200b\u2028".encode(),
+    "\u0665\u0661\u00b2".encode(), b"1" * 20, b"a" * 3000, b"[[step]]", b"name", b"type", b'"hello"',
+    b"://u:p@h",
 ]  # fmt: skip
 
 

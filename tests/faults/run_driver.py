@@ -15,10 +15,21 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypedDict
 
-from update_all.core import process_tree, processes, supervision
+from update_all.core import (
+    locks,
+    orchestration,
+    paths,
+    process_tree,
+    processes,
+    state,
+    streaming,
+    supervision,
+)
+from update_all.core import session as sessions
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import UpdateCommand, UpdateStep
@@ -26,7 +37,7 @@ from update_all.core.orchestration import RunResult, RunSettings
 from update_all.core.output import StepLog
 from update_all.core.planning import PluginPlan, plan_plugin
 from update_all.core.recovery import PluginRecovery
-from update_all.core.session import ResumeOptions, Session, new_run_id
+from update_all.core.session import ResumeOptions, Session, next_run_id
 from update_all.core.state import StateStore
 from update_all.core.streaming import OutputEvent, StreamEvent
 from update_all.core.transitions import Outcome
@@ -120,10 +131,27 @@ def _switch_off(protection: str, directory: Path) -> None:
         processes.SHIM.write_text(shim.replace(old, new))
     elif protection == "sweep":
         process_tree.marked = lambda key, spool: []
+    elif protection == "flush":
+        paths.FileSystem.fsync = lambda self, fd: None  # type: ignore[method-assign]
     elif protection == "cleaning":
         StepLog.write = _write_raw  # type: ignore[method-assign]
     else:
         raise SystemExit(f"there is no protection {protection!r}")
+
+
+def _shift_clock(seconds: float) -> None:
+    """The wall clock of this process is that many seconds off. The monotonic one is never set."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Shifted:
+            real = datetime.now(tz) + timedelta(seconds=seconds)
+            return cls.fromtimestamp(real.timestamp(), tz)
+
+    for module in (locks, orchestration, sessions, state, streaming):
+        module.datetime = Shifted  # type: ignore[attr-defined]
+    really = time.time
+    time.time = lambda: really() + seconds
 
 
 def _write_raw(self: StepLog, data: bytes) -> None:
@@ -189,9 +217,15 @@ def main() -> int:
     parser.add_argument("--off", action="append", default=[])
     parser.add_argument("--slowly", type=float, default=0.0)
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--clock", type=float, default=0.0)
+    parser.add_argument("--boot", help="the machine was started anew: its boot id")
     options = parser.parse_args()
     scenario = json.loads(options.scenario.read_text())
     supervision.TERM_GRACE_SECONDS = scenario["grace"]
+    if options.boot:
+        setattr(sessions, "boot_id", lambda: str(options.boot))  # noqa: B010 - an import of that module
+    if options.clock:
+        _shift_clock(options.clock)
     for protection in options.off:
         _switch_off(protection, options.scenario.parent)
     plugins = [ScenarioPlugin(data) for data in scenario["plugins"]]
@@ -214,7 +248,9 @@ def _session(options: argparse.Namespace, plugins: Sequence[ScenarioPlugin], job
     ]
     known = [state.run_id for state in states.values() if state is not None]
     began = time.monotonic()
-    with Session(options.state, max(known, default=new_run_id()), resumed=options.resume) as session:
+    with Session(
+        options.state, max(known, default=next_run_id(options.state)), resumed=options.resume
+    ) as session:
         opened = [_open(session, plan_plugin(plugin, plugin.lowered_steps()), options) for plugin in left]
         result = asyncio.run(_run(session, opened, jobs, options.show))
     endings = {name: ending.value for name, ending in result.plugins.items()}

@@ -117,6 +117,10 @@ def read_feeds(data: bytes) -> None:
         return
 
 
+def precedence(first: str, second: str) -> int:
+    return semver.is_newer(first, second) - semver.is_newer(second, first)
+
+
 def compare_versions(data: bytes) -> None:
     versions = text(data).split("|")
     keys = [version_key(version) for version in versions]
@@ -124,7 +128,7 @@ def compare_versions(data: bytes) -> None:
     for first, second in zip(versions, reversed(versions), strict=True):
         assert not (semver.is_newer(first, second) and semver.is_newer(second, first))
         assert not is_newer(first, first)
-    sorted(versions, key=cmp_to_key(lambda a, b: semver.is_newer(a, b) - semver.is_newer(b, a)))
+    sorted(versions, key=cmp_to_key(precedence))
     size_bytes(text(data))
 
 
@@ -173,7 +177,8 @@ def clean_output(data: bytes) -> None:
 
 def outputs() -> list[bytes]:
     return [
-        b"Inst vim [2:9.0] (2:9.1 Debian:12/stable, Debian-Security:12/stable-security [amd64])\nConf vim (2:9.1)\n",
+        b"Inst vim [2:9.0] (2:9.1 Debian:12/stable, Debian-Security:12/stable-security [amd64])\n"
+        b"Conf vim (2:9.1)\n",
         b"'http://deb.example.org/pool/v/vim_9.1.deb' vim_2%3a9.1_amd64.deb 123 SHA256:ab\n",
         b"ARCHITECTURE='amd64'\nLISTS='/l'\nSTATUS='/s'\nSOURCE_LIST='/a'\nSOURCE_PARTS='/b'\n",
         b'{"installs":{"rg 1.0 (registry+https://github.com/rust-lang/crates.io-index)":{"features":["x"]}}}',
@@ -204,9 +209,11 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Sequence[bytes]]]
     "protocol in lines of JSON": (
         read_answer_lines,
         lambda: [
-            HELLO + b'{"type":"plugin","name":"x","description":"d","steps":[{"name":"s","description":"d"}]}\n'
+            HELLO
+            + b'{"type":"plugin","name":"x","description":"d","steps":[{"name":"s","description":"d"}]}\n'
             b'{"type":"end"}\n',
-            HELLO + b'{"type":"update","item":"i","old":"1","new":"2","size":5}\n{"type":"end","status":"updates"}',
+            HELLO
+            + b'{"type":"update","item":"i","old":"1","new":"2","size":5}\n{"type":"end","status":"updates"}',
             HELLO + b'{"type":"progress","percent":5}\n{"type":"output","text":"t"}\n{"type":"end"}',
         ],
     ),
@@ -229,7 +236,10 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Sequence[bytes]]]
     "versions": (compare_versions, lambda: [b"|".join(VERSIONS), *VERSIONS]),
     "paths in JSON": (compile_paths, lambda: [b"data.packages[*]", b'"a.b"[0].c', b"*"]),
     "output of the tools": (parse_output, outputs),
-    "cleaner": (clean_output, lambda: [b"a\x1b[1ms3cr3t-value\x1b]8;;x\x07b\x9b1m\xc2\x9d0;t\xc2\x9cz\r\n1%\r"]),
+    "cleaner": (
+        clean_output,
+        lambda: [b"a\x1b[1ms3cr3t-value\x1b]8;;x\x07b\x9b1m\xc2\x9d0;t\xc2\x9cz\r\n1%\r"],
+    ),
 }
 
 
@@ -237,6 +247,7 @@ def told(target: str, data: bytes, error: BaseException) -> str:
     return f"{target}: {type(error).__name__}: {str(error)[:200]} for {data[:2000]!r}"
 
 
+@pytest.mark.filterwarnings("ignore:Possible .*:FutureWarning")
 @pytest.mark.timeout(60 + INPUTS // 50)
 @pytest.mark.parametrize("target", TARGETS)
 def test_broken_input_is_an_answer_or_a_typed_error(
@@ -281,15 +292,20 @@ def test_broken_output_of_every_tool_in_the_catalogue(
 
 
 def test_broken_configuration_is_an_error_with_its_file(tmp_path: Path) -> None:
-    seed = b'jobs = 4\nexclude = ["apt"]\n[limits]\nnetwork = 2\n[plugin.apt]\nenabled = false\nmode = "upgrade"\n'
+    seed = (
+        b'jobs = 4\nexclude = ["apt"]\n[limits]\nnetwork = 2\n[plugin.apt]\nenabled = false\n'
+        b'mode = "upgrade"\n'
+    )
     directories = Directories(tmp_path, tmp_path, tmp_path, tmp_path / "none")
     file = tmp_path / "config.toml"
     for data in mutants([seed], max(200, INPUTS // 100)):
         file.write_bytes(data)
+        message = str(file)
         try:
             load_config(directories, environ={})
         except UpdateAllError as error:
-            assert str(file) in error.message, data
+            message = error.message
+        assert str(file) in message, data
 
 
 def test_broken_journal_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

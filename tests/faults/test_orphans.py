@@ -1,6 +1,6 @@
 """Time limits and interrupts end whole trees, whatever their processes do to escape.
 
-UPDATE_ALL_FAULT_CANCELS sets how often the zoo is cancelled (default 1: 48 cancelled trees; full tier: 10).
+UPDATE_ALL_FAULT_CANCELS sets how often the zoo is cancelled (default 1: 48 cancelled trees; full tier: 11).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def codes(scenario: Scenario) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_interrupts_leave_no_process(tmp_path: Path, presses: int, number: int) -> None:
+def test_interrupts_leave_no_process(
+    tmp_path: Path, presses: int, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(ZOO))
     scenario, ledger = zoo(tmp_path / "run")
     with cleaning_up(scenario):
         report = interrupt(scenario, ledger, presses)
@@ -88,7 +92,10 @@ def test_interrupts_leave_no_process(tmp_path: Path, presses: int, number: int) 
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_time_limits_leave_no_process(tmp_path: Path, number: int) -> None:
+def test_time_limits_leave_no_process(
+    tmp_path: Path, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(ZOO))
     scenario, _ = zoo(tmp_path / "run", timeout=2)
     with cleaning_up(scenario):
         scenario.run()

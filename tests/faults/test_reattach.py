@@ -86,7 +86,7 @@ class StillbornOnce(subprocess.Popen[bytes]):
 
 def test_shim_that_dies_at_birth_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StillbornOnce, "born", 0)
-    monkeypatch.setattr(processes.subprocess, "Popen", StillbornOnce)
+    monkeypatch.setattr(f"{processes.__name__}.subprocess.Popen", StillbornOnce)
 
     async def scenario() -> int:
         client = ShimClient(Evidence(tmp_path), os.environ)

@@ -43,6 +43,7 @@ class AptRoot:
     """Build packages with `publish`, serve them with `start`, take the server away with `stop`."""
 
     def __init__(self, folder: Path, home: Path) -> None:
+        self.home = home
         self.root = folder / "root"
         self.repository = folder / "repository"
         self._server: ThreadingHTTPServer | None = None
@@ -123,6 +124,13 @@ class AptRoot:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+    def age_lists(self) -> None:
+        """Let the last refresh be long ago: fresh lists are an answer."""
+        for path in (self.root / "var/lib/apt/lists", *(self.root / "etc/apt").glob("sources.list*")):
+            os.utime(path, (0, 0))
+        for path in self.home.glob(".cache/update-all/*"):
+            os.utime(path, (0, 0))
 
     def _write_index(self) -> None:
         index = "".join(self._stanzas.values()).encode()

@@ -5,15 +5,24 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 from room import Room
 
 from update_all.core.models import Change
 
 
+class Stoppable(Protocol):
+    """A server on loopback."""
+
+    def stop(self) -> None: ...
+
+
+Server = TypeVar("Server", bound=Stoppable)
+
+
 class Recipe(ABC):
-    """One tool with a tiny repository of its own. `__init__` opens nothing; `close` ends what was opened."""
+    """One tool with a tiny repository of its own. `close` ends its servers."""
 
     plugin: ClassVar[str]
     """Name of the plugin that is put to the test."""
@@ -21,11 +30,14 @@ class Recipe(ABC):
     """What has to be on this machine: names for PATH, or absolute paths."""
     quick: ClassVar[bool] = False
     """Each of its tests takes less than 5 s."""
+    tells_updates: ClassVar[bool] = True
+    """Whether the tool can be asked what is outdated; else a run always runs, and changes nothing."""
     known: ClassVar[Mapping[str, str]] = {}
     """Column → what does not hold, and why."""
 
     def __init__(self, room: Room) -> None:
         self.room = room
+        self._servers: list[Stoppable] = []
         self.mark = room.folder / "interrupt-now"
 
     @classmethod
@@ -68,7 +80,12 @@ class Recipe(ABC):
     def complaint(self) -> str:
         """What the tool's own consistency check finds wrong; empty if nothing."""
 
+    def open(self, server: Server) -> Server:
+        """Have a server ended with the recipe."""
+        self._servers.append(server)
+        return server
+
     def close(self) -> None:
         """End the servers."""
-
-
+        for server in self._servers:
+            server.stop()

@@ -41,6 +41,7 @@ class CrateRegistry:
         self._loopback = Loopback(self._answer)
         self.requests = self._loopback.requests
         self.stop = self._loopback.stop
+        self.stalled = self._loopback.stalled
 
     @property
     def configuration(self) -> str:
@@ -51,6 +52,10 @@ class CrateRegistry:
 
     def publish(self, name: str, version: str, *, yanked: bool = False) -> None:
         self._crates.setdefault(name, {})[version] = Release(crate(name, version), yanked)
+
+    def stall(self, ending: str) -> None:
+        """Let the next request whose path ends so wait."""
+        self._loopback.stalling = ending
 
     def _answer(self, path: str) -> bytes | None:
         if path == "/index/config.json":

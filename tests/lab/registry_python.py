@@ -41,6 +41,7 @@ class PythonIndex:
         self._loopback.content_type = "text/html"
         self.url = f"{self._loopback.url}/simple"
         self.stop = self._loopback.stop
+        self.stalled = self._loopback.stalled
 
     def publish(self, name: str, version: str, *, requires: tuple[str, ...] = (), files: int = 0) -> None:
         file = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
@@ -50,6 +51,10 @@ class PythonIndex:
         """The pip that Python bundles, which pipx installs into its shared environment."""
         for path in (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"):
             self._projects.setdefault("pip", {})[path.name] = path.read_bytes()
+
+    def stall(self, ending: str) -> None:
+        """Let the next request whose path ends so wait."""
+        self._loopback.stalling = ending
 
     def _answer(self, path: str) -> bytes | None:
         kind, _, rest = path.strip("/").partition("/")

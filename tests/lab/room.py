@@ -6,13 +6,14 @@ so that real tools run with their usual paths. The network is the one of the pro
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,8 @@ layers=$1; shift
 mount -t tmpfs tmpfs "$layers"
 for place in "$@"; do
     mkdir -p "$layers$place/upper" "$layers$place/work"
-    mount -t overlay overlay -o "lowerdir=$place,upperdir=$layers$place/upper,workdir=$layers$place/work" "$place"
+    options="lowerdir=$place,upperdir=$layers$place/upper,workdir=$layers$place/work"
+    mount -t overlay overlay -o "$options" "$place"
 done
 mount -t tmpfs tmpfs /run
 mkdir /run/lock
@@ -38,12 +40,16 @@ exec sleep infinity
 """
 
 
+@functools.cache
 def why_not() -> str:
     """Why no room can be opened here; empty where one can."""
     if os.geteuid() != 0:
         return "needs root, for mounts of its own"
     missing = [name for name in ("unshare", "nsenter", "mount") if shutil.which(name) is None]
-    return f"needs {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"needs {', '.join(missing)}"
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
+    return f"needs a mount namespace of its own: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 class Room:
@@ -134,13 +140,26 @@ class Room:
         output, _ = process.communicate(timeout=100)
         return "" if process.returncode == 0 else output.strip() or f"ended with {process.returncode}"
 
-    def processes(self) -> Iterator[int]:
-        """All that run in the room, but its holder."""
+    def processes(self) -> set[int]:
+        """All that run in the room but its holder, and all below them.
+
+        Some tools make a mount namespace of their own; their environment tells where they come from.
+        """
+        home = f"HOME={self.home}".encode()
+        parents: dict[int, int] = {}
+        found: set[int] = set()
         for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and int(entry.name) not in (self._holder.pid, os.getpid()):
-                with suppress(OSError):
-                    if (entry / "ns/mnt").readlink() == self._namespace:
-                        yield int(entry.name)
+            if not entry.name.isdecimal() or int(entry.name) in (self._holder.pid, os.getpid()):
+                continue
+            with suppress(OSError):
+                # proc_pid_stat(5): the name in brackets may hold anything.
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                in_namespace = (entry / "ns/mnt").readlink() == self._namespace
+                if in_namespace or home in (entry / "environ").read_bytes().split(b"\0"):
+                    found.add(int(entry.name))
+        while below := {child for child, parent in parents.items() if parent in found} - found:
+            found |= below
+        return found
 
     def kill(self) -> None:
         """Kill -9 everything in the room, until nothing is left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import platform
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from update_all.api import CheckStatus, Facts, JsonValue, PluginConfig
+from update_all.api import CheckStatus, Facts, JsonValue, PluginConfig, StepError
 from update_all.core.errors import ConfigError
 from update_all.plugins.go_runtime import ARCHITECTURES, GoRuntimePlugin, stable_archives
 
@@ -283,6 +284,27 @@ def test_a_link_of_somebody_else_is_left_alone(tmp_path: Path, site: GoSite) -> 
 def test_a_directory_that_holds_no_go_is_not_touched(tmp_path: Path, site: GoSite) -> None:
     (tmp_path / "go/src").mkdir(parents=True)
     assert asyncio.run(plugin_at(tmp_path / "go", site).check()).status is CheckStatus.CANNOT_KNOW
+
+
+def test_a_record_that_cannot_be_read_fails_the_step(
+    private_environment: Path, tmp_path: Path, site: GoSite
+) -> None:
+    record = private_environment / "state/update-all/releases/go-runtime.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("[")
+    with pytest.raises(StepError, match="cannot read"):
+        run_step(plugin_at(plant(tmp_path / "go", go_tree("1.20")), site), "check-version")
+
+
+def test_an_install_that_another_process_changes_fails_the_step(tmp_path: Path, site: GoSite) -> None:
+    plugin = plugin_at(plant(tmp_path / "go", go_tree("1.20")), site)
+    for name in STEPS[:3]:
+        run_step(plugin, name)
+    with (tmp_path / "go-versions/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StepError, match="another process"):
+            run_step(plugin, "install")
+    run_step(plugin, "install")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.plugins.declarative import DeclarativePlugin
 from update_all.plugins.definition import parse_definition
-from update_all.plugins.lint import Finding, Severity, check_definition, check_live, check_together
+from update_all.plugins.lint import (
+    Finding,
+    Severity,
+    check_definition,
+    check_live,
+    check_steps,
+    check_together,
+)
 from update_all.plugins.template import new_definition
 
 BASE = 'schema = 1\nname = "demo"\ndescription = "d"\n[detect]\ncommand = "demo"\n'
@@ -115,6 +123,21 @@ def test_two_definitions_of_one_tool_need_a_mutex_in_common() -> None:
     assert check_together([one, sharing]) == []
 
 
+def test_steps_of_a_plugin_in_code_are_held_to_the_same_rules() -> None:
+    def found(*cmd: str, mutex: str = "dpkg", env: dict[str, str] | None = None) -> set[str]:
+        commands = [UpdateCommand(list(cmd), "Do it", env=env)]
+        steps = [UpdateStep("update", "Update", commands=commands, mutexes=[mutex])]
+        return {finding.rule for finding in check_steps("demo.py", steps)}
+
+    assert found("apt-get", "-y", "upgrade") == set()
+    assert found("apt-get", "upgrade") == {"may-ask"}
+    assert found("apt-get", "-y", "upgrade", mutex="network") == {"shared-tool"}
+    assert found("demo", mutex="nobody-knows") == {"mutex-reason"}
+    assert found("sh", "-c", "demo") == {"shell"}
+    assert found("sudo", "demo") == {"own-sudo"}
+    assert found("demo", env={"PIP_TRUSTED_HOST": "x"}) == {"unverified"}
+
+
 def test_two_definitions_that_use_git_work_on_different_checkouts() -> None:
     texts = [
         BASE.replace('"demo"', f'"{name}"') + step(f'"git", "-C", "~/{name}", "pull", "--ff-only"')
@@ -129,9 +152,9 @@ def test_the_live_check_runs_the_queries(tmp_path: Path) -> None:
     tool.chmod(0o755)
     text = SAMPLED.replace('command = "demo"', f'command = "{tool}"').replace("['demo']", f"['{tool}']")
     plugin = DeclarativePlugin(parse_definition(text, "demo.toml"), environ={"PATH": str(tmp_path)})
-    (finding,) = asyncio.run(check_live(plugin))
+    (finding,) = asyncio.run(check_live(plugin, "demo.toml"))
     assert "ended with 4" in finding.message
     tool.write_text("#!/bin/sh\necho a 2\n")
-    assert asyncio.run(check_live(plugin)) == []
+    assert asyncio.run(check_live(plugin, "demo.toml")) == []
     tool.unlink()
-    assert "not on PATH" in asyncio.run(check_live(plugin))[0].message
+    assert "not on PATH" in asyncio.run(check_live(plugin, "demo.toml"))[0].message

@@ -58,11 +58,17 @@ def test_the_database() -> None:
     assert parse_database(text) == {"foo": "3", "bar.x86_64": "12"}
 
 
-def test_the_steps_of_the_plan_and_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_tree(tmp_path, monkeypatch)
+@pytest.mark.parametrize("there", [True, False])
+def test_the_steps_of_the_plan_and_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    if there:
+        fake_tree(tmp_path, monkeypatch)
     assert [step.name for step in TexLiveSelfPlugin().get_update_steps()] == ["check", "update"]
-    steps = asyncio.run(TexLivePackagesPlugin().plan_steps(CheckResult.of([])))
-    assert [step.name for step in steps] == ["update"]
+    if there:
+        steps = asyncio.run(TexLivePackagesPlugin().plan_steps(CheckResult.of([])))
+        assert [step.name for step in steps] == ["update"]
     assert "texlive-self" in TexLivePackagesPlugin().dependencies
 
 

@@ -1,19 +1,22 @@
-"""List, show, enable and disable plugins."""
+"""List, show, check, write, enable and disable plugins."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from update_all.cli.json_output import write_json
 from update_all.cli.workspace import Workspace
 from update_all.core.cleaning import clean_line
 from update_all.core.config import config_file, config_set
-from update_all.core.errors import StateError, UpdateAllError, unknown_name
+from update_all.core.errors import StateError, StateWriteError, UpdateAllError, UsageError, unknown_name
 from update_all.core.models import JsonValue
 from update_all.core.paths import secure_directory
-from update_all.plugins.registry import Entry
+from update_all.plugins.registry import Entry, entry_points
 from update_all.ui.terminal import Sink, style_of
 from update_all.ui.text import columns
 
@@ -22,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     listing = actions.add_parser("list", help="every plugin: here or not and why, where it is defined")
     listing.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    checking = actions.add_parser("check", help="what is wrong with plugins, or doubtful")
+    checking.add_argument("names", nargs="*", metavar="FILE", help="files, or names; default: all plugins")
+    checking.add_argument("--live", action="store_true", help="also run the read-only queries here")
+    writing = actions.add_parser("new", help="write a plugin to begin with")
+    writing.add_argument("name", metavar="NAME")
+    writing.add_argument("--kind", choices=("toml", "executable"), default="toml", help="default: toml")
     for name, text in (
         ("show", "one plugin: steps, commands, locks, privileges"),
         ("enable", "let a plugin take part again"),
@@ -35,6 +44,12 @@ def run(options: argparse.Namespace) -> int:
     match options.action:
         case "show":
             return _show(workspace, options.name)
+        case "check":
+            from update_all.cli.plugins_check import check_plugins
+
+            return check_plugins(workspace, options.names, live=options.live)
+        case "new":
+            return _new(workspace, options.name, executable=options.kind == "executable")
         case "enable" | "disable":
             return _switch(workspace, options.name, enable=options.action == "enable")
         case _:
@@ -43,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(workspace: Workspace, *, as_json: bool) -> int:
     rows = [_row(workspace, entry) for entry in workspace.registry.entries()]
+    rows += _untrusted(workspace.config.plugins.trusted)
+    rows.sort(key=lambda row: str(row["name"]))
     last = _last_results(workspace)
     for row in rows:
         row["last"] = last.get(str(row["name"]), "")
@@ -87,6 +104,26 @@ def _row(workspace: Workspace, entry: Entry) -> dict[str, JsonValue]:
     return row
 
 
+def _untrusted(trusted: Sequence[str]) -> list[dict[str, JsonValue]]:
+    """The plugins of installed packages that are not loaded, with the command that trusts the package."""
+    return [
+        {
+            "name": clean_line(found.name),
+            "status": "not trusted",
+            "defined": f"{found.origin} {found.kind}",
+            "place": found.place,
+            "overrides": [],
+            "root": "",
+            "why": clean_line(
+                "its code runs as you after: update-all config set plugins.trusted "
+                + shlex.quote(",".join([*trusted, found.distribution]))
+            ),
+        }
+        for found in entry_points(frozenset(trusted))
+        if found.refused
+    ]
+
+
 def _last_results(workspace: Workspace) -> dict[str, str]:
     try:
         with workspace.history(read_only=True) as history:
@@ -124,6 +161,33 @@ def _show(workspace: Workspace, name: str) -> int:
             lines += [f"      {line}" for line in describe_step(plugin, step, root=workspace.root_prefix)]
     sys.stdout.write("\n".join(clean_line(line) for line in lines) + "\n")
     return 0
+
+
+def _new(workspace: Workspace, name: str, *, executable: bool) -> int:
+    from update_all.plugins.sources import Origin, scan
+    from update_all.plugins.template import new_definition, new_executable
+
+    text = new_executable(name) if executable else new_definition(name)
+    directory = secure_directory(workspace.directories.config / "plugins.d")
+    path = directory / (name if executable else f"{name}.toml")
+    there = next((found.place for found in scan(directory, Origin.USER) if found.name == name), "")
+    if there or path.exists():
+        raise UsageError(f"{there or path} is there already", hint=f"update-all plugins check {name}")
+    replaced = workspace.registry.origin(name) if name in workspace.registry.names() else ""
+    _write(path, text, 0o700 if executable else 0o600)
+    sys.stdout.write(f"{path} is written\n")
+    if replaced:
+        sys.stdout.write(f"  it takes the place of the {replaced} plugin {name}\n")
+    sys.stdout.write(f"  next: edit it, then update-all plugins check {name}\n")
+    return 0
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    try:
+        path.touch(mode, exist_ok=False)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise StateWriteError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _switch(workspace: Workspace, name: str, *, enable: bool) -> int:

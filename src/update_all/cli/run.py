@@ -31,7 +31,7 @@ from update_all.core.cleaning import clean
 from update_all.core.errors import HookError, NeedsDecisionError, NeedsInputError, UsageError
 from update_all.core.models import CheckResult, Phase
 from update_all.core.recovery import PluginRecovery
-from update_all.core.session import ResumeOptions, RunNote, Session, new_run_id, prune_runs
+from update_all.core.session import ResumeOptions, RunNote, Session, next_run_id, prune_runs
 from update_all.core.streaming import CheckEvent, StreamEvent
 from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.view import RunView
@@ -122,7 +122,7 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
     forbidden = await before_run(workspace.config, envelope.plan_document(planned))
     if forbidden:
         raise HookError(forbidden[0], hint="mend it, or take it out of hooks.before: update-all config edit")
-    with Session(workspace.state_directory, new_run_id()) as session:
+    with Session(workspace.state_directory, next_run_id(workspace.state_directory)) as session:
         recoveries = _open(session, planned, options)
         RunNote(
             plugins=tuple(plan.name for plan in planned.plans),

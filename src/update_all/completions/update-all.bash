@@ -5,20 +5,23 @@
 #    source ~/.local/share/bash_completion/update-all
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_update_all_plugins_subparsers=(list show enable disable)
+_shtab_update_all_plugins_subparsers=(list check new show enable disable)
 _shtab_update_all_config_subparsers=(show path edit set)
 _shtab_update_all_schedule_subparsers=(enable status disable)
-_shtab_update_all_subparsers=(run check plan resume status history report attach plugins config explain doctor schedule sudoers completion)
+_shtab_update_all_subparsers=(run check plan resume rollback status history report attach plugins config explain doctor schedule sudoers completion)
 
 _shtab_update_all_run_option_strings=(-h --help --plugin -x --exclude -n --dry-run -y --yes --resume-from --force --download-only -j --jobs --fail-fast --wait --no-input --json --color --progress)
 _shtab_update_all_check_option_strings=(-h --help --plugin -x --exclude --json --color)
 _shtab_update_all_plan_option_strings=(-h --help --plugin -x --exclude --graphviz --exit-code --json --color)
 _shtab_update_all_resume_option_strings=(-h --help --redo --assume-done --strict -j --jobs --fail-fast --wait --no-input --json --color --progress)
+_shtab_update_all_rollback_option_strings=(-h --help --wait)
 _shtab_update_all_status_option_strings=(-h --help --json)
 _shtab_update_all_history_option_strings=(-h --help --limit --json --color)
 _shtab_update_all_report_option_strings=(-h --help --trace -o --output)
 _shtab_update_all_attach_option_strings=(-h --help --progress --color)
 _shtab_update_all_plugins_list_option_strings=(-h --help --json)
+_shtab_update_all_plugins_check_option_strings=(-h --help --live)
+_shtab_update_all_plugins_new_option_strings=(-h --help --kind)
 _shtab_update_all_plugins_show_option_strings=(-h --help)
 _shtab_update_all_plugins_enable_option_strings=(-h --help)
 _shtab_update_all_plugins_disable_option_strings=(-h --help)
@@ -40,6 +43,7 @@ _shtab_update_all_option_strings=(-h --help -V --version)
 
 _shtab_update_all_report__o_COMPGEN=_shtab_compgen_files
 _shtab_update_all_report___output_COMPGEN=_shtab_compgen_files
+_shtab_update_all_plugins_check_pos_0_COMPGEN=_shtab_compgen_files
 
 _shtab_update_all_run___color_choices=(auto always never)
 _shtab_update_all_run___progress_choices=(auto live plain jsonl none)
@@ -50,13 +54,14 @@ _shtab_update_all_resume___progress_choices=(auto live plain jsonl none)
 _shtab_update_all_history___color_choices=(auto always never)
 _shtab_update_all_attach___progress_choices=(auto live plain jsonl)
 _shtab_update_all_attach___color_choices=(auto always never)
-_shtab_update_all_plugins_pos_0_choices=(list show enable disable)
+_shtab_update_all_plugins_new___kind_choices=(toml executable)
+_shtab_update_all_plugins_pos_0_choices=(list check new show enable disable)
 _shtab_update_all_config_pos_0_choices=(show path edit set)
 _shtab_update_all_explain___color_choices=(auto always never)
 _shtab_update_all_doctor___color_choices=(auto always never)
 _shtab_update_all_schedule_pos_0_choices=(enable status disable)
 _shtab_update_all_completion_pos_0_choices=(bash zsh fish)
-_shtab_update_all_pos_0_choices=(run check plan resume status history report attach plugins config explain doctor schedule sudoers completion)
+_shtab_update_all_pos_0_choices=(run check plan resume rollback status history report attach plugins config explain doctor schedule sudoers completion)
 
 _shtab_update_all_run_pos_0_nargs='*'
 _shtab_update_all_run__h_nargs=0
@@ -89,6 +94,9 @@ _shtab_update_all_resume___fail_fast_nargs=0
 _shtab_update_all_resume___wait_nargs=0
 _shtab_update_all_resume___no_input_nargs=0
 _shtab_update_all_resume___json_nargs=0
+_shtab_update_all_rollback__h_nargs=0
+_shtab_update_all_rollback___help_nargs=0
+_shtab_update_all_rollback___wait_nargs=0
 _shtab_update_all_status__h_nargs=0
 _shtab_update_all_status___help_nargs=0
 _shtab_update_all_status___json_nargs=0
@@ -103,6 +111,12 @@ _shtab_update_all_attach___help_nargs=0
 _shtab_update_all_plugins_list__h_nargs=0
 _shtab_update_all_plugins_list___help_nargs=0
 _shtab_update_all_plugins_list___json_nargs=0
+_shtab_update_all_plugins_check_pos_0_nargs='*'
+_shtab_update_all_plugins_check__h_nargs=0
+_shtab_update_all_plugins_check___help_nargs=0
+_shtab_update_all_plugins_check___live_nargs=0
+_shtab_update_all_plugins_new__h_nargs=0
+_shtab_update_all_plugins_new___help_nargs=0
 _shtab_update_all_plugins_show__h_nargs=0
 _shtab_update_all_plugins_show___help_nargs=0
 _shtab_update_all_plugins_enable__h_nargs=0

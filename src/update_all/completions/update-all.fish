@@ -50,8 +50,8 @@ function _shtab_update_all_using
   test "$_shtab_update_all_cmdpath" = "$argv"
 end
 
-set -g _shtab_update_all_commands run check plan resume status history report attach plugins 'plugins list' 'plugins show' 'plugins enable' 'plugins disable' config 'config show' 'config path' 'config edit' 'config set' explain doctor schedule 'schedule enable' 'schedule status' 'schedule disable' sudoers completion
-set -g _shtab_update_all_opts_with_value --assume-done --color --exclude --jobs --limit --output --plugin --progress --redo --resume-from --user -j -o -x
+set -g _shtab_update_all_commands run check plan resume rollback status history report attach plugins 'plugins list' 'plugins check' 'plugins new' 'plugins show' 'plugins enable' 'plugins disable' config 'config show' 'config path' 'config edit' 'config set' explain doctor schedule 'schedule enable' 'schedule status' 'schedule disable' sudoers completion
+set -g _shtab_update_all_opts_with_value --assume-done --color --exclude --jobs --kind --limit --output --plugin --progress --redo --resume-from --user -j -o -x
 
 complete -c update-all -e
 complete -c update-all -f
@@ -100,6 +100,9 @@ complete -c update-all -n '_shtab_update_all_using resume' -l no-input -d 'never
 complete -c update-all -n '_shtab_update_all_using resume' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using resume' -l color -xka "auto always never" -d color
 complete -c update-all -n '_shtab_update_all_using resume' -l progress -xka "auto live plain jsonl none" -d 'how the run is shown (default: live on a terminal, else plain)'
+complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a rollback -d 'Return one plugin to the version before, which its last update kept.'
+complete -c update-all -n '_shtab_update_all_using rollback' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using rollback' -l wait -d 'wait for another run to end'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a status -d 'The last state of each plugin, and whether there is something to resume.'
 complete -c update-all -n '_shtab_update_all_using status' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using status' -l json -d 'one JSON document on standard output'
@@ -116,11 +119,18 @@ complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_
 complete -c update-all -n '_shtab_update_all_using attach' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using attach' -l progress -xka "auto live plain jsonl" -d progress
 complete -c update-all -n '_shtab_update_all_using attach' -l color -xka "auto always never" -d color
-complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a plugins -d 'List, show, enable and disable plugins.'
+complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a plugins -d 'List, show, check, write, enable and disable plugins.'
 complete -c update-all -n '_shtab_update_all_using plugins' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a list -d 'every plugin: here or not and why, where it is defined'
 complete -c update-all -n '_shtab_update_all_using plugins list' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins list' -l json -d 'one JSON document on standard output'
+complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a check -d 'what is wrong with plugins, or doubtful'
+complete -c update-all -n '_shtab_update_all_using plugins check' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using plugins check' -l live -d 'also run the read-only queries here'
+complete -c update-all -n '_shtab_update_all_using plugins check; and test $_shtab_update_all_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'files, or names; default: all plugins'
+complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a new -d 'write a plugin to begin with'
+complete -c update-all -n '_shtab_update_all_using plugins new' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using plugins new' -l kind -xka "toml executable" -d 'default: toml'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a show -d 'one plugin: steps, commands, locks, privileges'
 complete -c update-all -n '_shtab_update_all_using plugins show' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a enable -d 'let a plugin take part again'

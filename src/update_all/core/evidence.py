@@ -116,7 +116,7 @@ def _records(path: Path) -> Iterator[dict[str, object]]:
     for line in data.split(b"\n")[:-1]:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from update_all.core.cleaning import Cleaner
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 17
 TAIL_CHARACTERS = 64 * 1024
 LONGEST_LINE = 64 * 1024
 """A longer line is matched and shown in parts; the log has it whole."""
@@ -31,6 +31,10 @@ class Tail:
         self._length = 0
 
     def add(self, text: str) -> None:
+        if len(text) >= TAIL_CHARACTERS:
+            text = text[-TAIL_CHARACTERS:]
+            self._parts.clear()
+            self._length = 0
         self._parts.append(text)
         self._length += len(text)
         if self._length > 4 * TAIL_CHARACTERS:
@@ -146,12 +150,11 @@ class Follower:
         if not data:
             return
         self._log.write(data)
-        whole, newline, rest = data.decode("utf-8", "replace").rpartition("\n")
-        if newline:
-            self._on_text(self._rest + whole + newline)
-            self._rest = rest
-        else:
-            self._rest += rest
+        text = self._rest + data.decode("utf-8", "replace")
+        whole = text.rfind("\n") + 1
+        self._rest = text[whole:]
+        if whole:
+            self._on_text(text[:whole])
         if len(self._rest) > LONGEST_LINE:
             self._on_text(self._rest)
             self._rest = ""

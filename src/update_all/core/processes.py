@@ -93,7 +93,7 @@ class ShimClient:
         ours, theirs = socket.socketpair()
         records = self._reserve_records()
         try:
-            with theirs, (self.directory / "shim.log").open("ab") as log:
+            with theirs, open(self.directory / "shim.log", "ab", opener=_private) as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(SHIM), str(self.directory)],
                     stdin=theirs.fileno(),
@@ -219,6 +219,10 @@ class ShimClient:
         self._disconnect()
         if process is not None and not self._commands:
             process.wait()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _unanswered(command: Command) -> StepError:

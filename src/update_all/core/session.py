@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from update_all.core import paths
@@ -28,6 +29,8 @@ from update_all.core.streaming import StepStartEvent, StreamEvent, WarningEvent
 from update_all.core.transitions import Outcome, PluginState, assumed_record, resume_record
 
 KEPT_RUNS = 50
+_STAMP = "%Y%m%d-%H%M%S"
+_RUN_ID = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +284,18 @@ def _traces(run: Path, plugin: str) -> list[tuple[str, int, int]]:
 
 def new_run_id(now: datetime | None = None) -> str:
     """A name that sorts by time: `20261123-021500-1a2b3c`."""
-    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    stamp = (now or datetime.now(UTC)).strftime(_STAMP)
     return f"{stamp}-{os.urandom(3).hex()}"
+
+
+def next_run_id(state_directory: Path, now: datetime | None = None) -> str:
+    """A name that sorts behind those of all runs on disk, also after the clock was set back."""
+    made = new_run_id(now)
+    newest = next((found for found in map(_RUN_ID.match, run_ids(state_directory)) if found), None)
+    if newest is None or made > newest.string:
+        return made
+    later = datetime.strptime(newest[1], _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return new_run_id(later)
 
 
 def run_ids(state_directory: Path) -> list[str]:

@@ -11,7 +11,7 @@ from update_all.core.interrupts import Urgency
 from update_all.core.models import StepExecutionState, UpdateStep
 from update_all.core.orchestration import RunSettings
 from update_all.core.planning import Updater, plan_plugin
-from update_all.core.session import ResumeOptions, Session, new_run_id
+from update_all.core.session import ResumeOptions, Session, next_run_id
 from update_all.core.state import StateStore
 from update_all.core.streaming import StreamEvent, WarningEvent
 from update_all.core.transitions import Outcome
@@ -42,7 +42,8 @@ async def stream_plugin(
     queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
     interrupts = Interrupts()
     reading = True
-    with Session(paths.directories().state, new_run_id()) as session:
+    state_directory = paths.directories().state
+    with Session(state_directory, next_run_id(state_directory)) as session:
         if resume_from is None:
             recovery = session.start_afresh(plan)
         else:

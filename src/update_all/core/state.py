@@ -54,12 +54,12 @@ class _Writer:
     def commit(self) -> None:
         records, self.pending = self.pending, []
         if self.whole_bytes <= WHOLE_FILE_BYTES or self.journal_bytes > self.whole_bytes:
-            self.write_whole()
+            self.write_whole(self.encoded())
         else:
             self.append(records)
 
-    def write_whole(self) -> None:
-        data = self.encoded()
+    def write_whole(self, data: bytes) -> None:
+        """Write the encoded state."""
         if len(data) >= paths.MAX_STATE_BYTES:
             raise StateWriteError(
                 f"the state of {self.state.plugin} would be {len(data)} bytes long, which nothing would read",
@@ -194,13 +194,14 @@ class StateStore:
             state.apply(_stamped(state, record))
         writer = _Writer(state, self.path(state.plugin))
         try:
-            state_from(loads(writer.encoded()))
+            data = writer.encoded()
+            state_from(loads(data))
         except ValueError as error:
             raise InvalidDefinitionError(
                 f"plugin {state.plugin!r} has answered what cannot be kept: {error}"
             ) from None
         paths.secure_directory(self.directory)
-        writer.write_whole()
+        writer.write_whole(data)
         # Only now: until then the state and its journal are what is known of the plugin.
         if state.plugin in self._damaged_journals:
             _set_aside(writer.journal)
@@ -230,7 +231,7 @@ class StateStore:
         """Write the state whole, whatever its size: at the end of the plugin."""
         writer = self._writers.get(plugin)
         if writer is not None and writer.journal_bytes:
-            writer.write_whole()
+            writer.write_whole(writer.encoded())
 
 
 def _stamped(state: PluginState, record: Record) -> Record:

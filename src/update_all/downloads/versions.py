@@ -66,7 +66,7 @@ class HighestSeen:
             data = json.loads(self.path.read_text("utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StateError(f"cannot read {self.path}: {error}", hint=f"look at {self.path}") from None
         if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
             raise StateError(f"{self.path} does not hold the versions seen", hint=f"rm {self.path}")

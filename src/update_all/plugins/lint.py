@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from update_all.core.errors import InvalidDefinitionError
-from update_all.core.models import Change, CheckStatus
+from update_all.core.models import Change, CheckStatus, UpdateStep
+from update_all.plugins.base import BasePlugin
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample, Step, parse_definition
+from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample, parse_definition
 from update_all.plugins.mutexes import family_of, known_reasons
 from update_all.plugins.parsers import NoAnswerError, read_answer, read_records, to_changes, to_versions
 from update_all.plugins.sources import Origin, read_definition_text
@@ -84,6 +86,17 @@ class Finding:
 Rule = Iterator[tuple[Severity, str, str, str]]
 
 
+class Holder(Protocol):
+    """What the rules ask of a step, be it one of a definition or one that is ready to run."""
+
+    @property
+    def mutexes(self) -> Sequence[str]: ...
+    @property
+    def sudo(self) -> bool: ...
+    @property
+    def interactive(self) -> bool: ...
+
+
 def check_definition(path: Path, origin: Origin = Origin.USER) -> list[Finding]:
     """Schema, lint and samples of a TOML file. Runs nothing. A finding that [[allow]] names is left out."""
     try:
@@ -100,6 +113,19 @@ def check_definition(path: Path, origin: Origin = Origin.USER) -> list[Finding]:
         findings.append(Finding(Severity.ERROR, "name", str(path), "$.name", message))
     allowed = {allow.rule for allow in definition.allow}
     return [finding for finding in findings if finding.rule not in allowed]
+
+
+def check_steps(file: str, steps: Sequence[UpdateStep]) -> list[Finding]:
+    """Lint of the steps of a plugin that is written in code. `file` says where the plugin is defined."""
+    reasons = known_reasons()
+    found: list[tuple[Severity, str, str, str]] = []
+    for step in steps:
+        for index, command in enumerate(step.commands or ()):
+            path = f"{step.name}.commands[{index}]"
+            found += _command(path, command.cmd, step)
+            found += _environment(path, command.env or {})
+        found += _unexplained(f"{step.name}.mutexes", step.mutexes, reasons)
+    return [Finding(severity, rule, file, where, message) for severity, rule, where, message in found]
 
 
 def check_together(definitions: Sequence[Definition]) -> list[Finding]:
@@ -128,17 +154,20 @@ def check_together(definitions: Sequence[Definition]) -> list[Finding]:
     ]
 
 
-async def check_live(plugin: DeclarativePlugin) -> list[Finding]:
-    """Run the read-only queries of a definition on this machine: detection, identity, queries."""
+async def check_live(plugin: BasePlugin, file: str) -> list[Finding]:
+    """Run what a plugin only reads with, on this machine: detection, identity, queries.
+
+    Raises what the plugin raises; one that is shipped raises nothing but UpdateAllError.
+    """
     here = plugin.detect()
-    file = f"{plugin.name}.toml"
     if not here.present:
-        return [Finding(Severity.WARNING, "live", file, "$.detect", here.reason)]
+        return [Finding(Severity.WARNING, "live", file, "detect", here.reason)]
     findings: list[Finding] = []
     answer = await plugin.check()
-    if answer.status is CheckStatus.CANNOT_KNOW:
-        findings.append(Finding(Severity.WARNING, "live", file, "$.outdated", answer.reason))
-    if plugin.definition.installed is not None and await plugin.installed_versions() is None:
+    if answer.status is CheckStatus.CANNOT_KNOW and not answer.runnable:
+        findings.append(Finding(Severity.WARNING, "live", file, "check", answer.reason))
+    declared = isinstance(plugin, DeclarativePlugin) and plugin.definition.installed is not None
+    if declared and await plugin.installed_versions() is None:
         message = "the installed versions cannot be read"
         findings.append(Finding(Severity.ERROR, "live", file, "$.installed", message))
     return findings
@@ -154,17 +183,8 @@ def _lint(definition: Definition) -> Rule:
         path = f"$.step[{index}]"
         for where, argv in commands(step, path):
             yield from _command(where, argv, step)
-        for name in sorted(UNVERIFIED_ENVIRONMENT & step.env.keys()):
-            yield (
-                Severity.ERROR,
-                "unverified",
-                f"{path}.env",
-                f"{name} turns off the verification of downloads",
-            )
-        for name in step.mutexes:
-            if not reasons.get(name, "").strip():
-                message = f"nobody says why the mutex {name!r} exists: add a [[mutex]]"
-                yield Severity.WARNING, "mutex-reason", f"{path}.mutexes", message
+        yield from _environment(path, step.env)
+        yield from _unexplained(f"{path}.mutexes", step.mutexes, reasons)
     for name in QUERIES:
         query: Query | None = getattr(definition, name)
         if query is not None:
@@ -173,7 +193,20 @@ def _lint(definition: Definition) -> Rule:
                 yield Severity.WARNING, "no-sample", f"$.{name}", "no [[sample]] shows what its output means"
 
 
-def _command(path: str, argv: Sequence[str], step: Step) -> Rule:
+def _environment(path: str, env: Mapping[str, str]) -> Rule:
+    for name in sorted(UNVERIFIED_ENVIRONMENT & env.keys()):
+        message = f"{name} turns off the verification of downloads"
+        yield Severity.ERROR, "unverified", f"{path}.env", message
+
+
+def _unexplained(path: str, mutexes: Sequence[str], reasons: Mapping[str, str]) -> Rule:
+    for name in mutexes:
+        if not reasons.get(name, "").strip():
+            message = f"nobody says why the mutex {name!r} exists: add a [[mutex]]"
+            yield Severity.WARNING, "mutex-reason", path, message
+
+
+def _command(path: str, argv: Sequence[str], step: Holder) -> Rule:
     yield from _arguments(path, argv)
     program = _bare(argv[0])
     family = family_of(program)

@@ -49,6 +49,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(("conda",), frozenset({"conda", "mamba", "micromamba"}), "one package cache and one base prefix"),
     Family(("npm-global",), frozenset({"npm"}), "npm takes no lock on the global prefix"),
+    Family(("pip-user",), frozenset({"pip", "pip3"}), "pip takes no lock on the user's packages"),
     Family(("pnpm-global",), frozenset({"pnpm"}), "one global package file"),
     Family(("yarn-global",), frozenset({"yarn"}), "one global package file"),
     Family(("cargo",), frozenset({"cargo"}), "cargo locks its package cache and waits without end"),
@@ -83,6 +84,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(("nvim",), frozenset({"nvim"}), "each nvim loads the plugins that another one may be rewriting"),
     Family(("emacs",), frozenset({"emacs"}), "one directory of packages"),
+    Family(("spack",), frozenset({"spack"}), "one checkout, which spack reads while it runs"),
     Family(("luarocks",), frozenset({"luarocks"}), "one manifest for each tree"),
     Family(("composer",), frozenset({"composer"}), "one global composer.lock"),
 )

@@ -60,7 +60,7 @@ def parse_environment(text: str) -> Environment:
     """The answer to `_DESCRIBE`. Raises StepError for anything else."""
     try:
         data: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise StepError("python3 does not describe itself: no JSON")

@@ -210,7 +210,14 @@ def entry_points(trusted: frozenset[str]) -> list[Candidate]:
         if distribution not in trusted:
             refused = f"the distribution {distribution!r} is not trusted: it would run as you"
         candidates.append(
-            Candidate(point.name, Origin.ENTRY_POINT, Kind.PYTHON, point.value, refused=refused)
+            Candidate(
+                point.name,
+                Origin.ENTRY_POINT,
+                Kind.PYTHON,
+                point.value,
+                refused=refused,
+                distribution=distribution,
+            )
         )
     return candidates
 

@@ -10,7 +10,8 @@ import os
 import platform
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, ClassVar
 from update_all.core.errors import (
     ConfigError,
     DownloadRefusedError,
-    InstallError,
     MissingFactError,
     StepError,
+    UpdateAllError,
     UpToDate,
 )
 from update_all.core.models import Change, CheckResult, Detection, JsonValue
@@ -33,6 +34,19 @@ from update_all.plugins.base import BasePlugin
 if TYPE_CHECKING:
     from update_all.downloads.cache import Cache
     from update_all.downloads.generations import Generations
+
+
+@contextmanager
+def _as_step_error() -> Iterator[None]:
+    """A lock that another process holds, a record that cannot be read, a full disk: the step fails of it."""
+    try:
+        yield
+    except StepError:
+        raise
+    except UpdateAllError as error:
+        raise StepError(error.message, hint=error.hint) from error
+    except OSError as error:
+        raise StepError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +171,12 @@ class ReleasePlugin(BasePlugin):
 
     async def look_up(self) -> AsyncIterator[StreamEvent]:
         """Find the newest release and note it. Raises UpToDate, and StepError for one that is refused."""
-        installed, release = await self.get_installed_version(), await self._offered()
+        with _as_step_error():
+            installed, release = await self.get_installed_version(), await self._offered()
         if not self._is_wanted(installed, release.version):
             raise UpToDate(f"{self.command} {installed} is the newest version")
-        self._seen.record(self.name, release.version, release.download.digest)
+        with _as_step_error():
+            self._seen.record(self.name, release.version, release.download.digest)
         self.facts["installed"], self.facts["version"] = installed, release.version
         self.facts["download"] = release.download.to_fact()
         yield OutputEvent(line=f"{self.command} {installed or '(none)'} → {release.version}")
@@ -169,8 +185,9 @@ class ReleasePlugin(BasePlugin):
         """Bring the archive into the cache, verified."""
         from update_all.downloads.fetch import fetch
 
-        async for event in fetch(self._download, self._cache, settings=self._settings):
-            yield event
+        with _as_step_error():
+            async for event in fetch(self._download, self._cache, settings=self._settings):
+                yield event
 
     async def is_downloaded(self) -> bool:
         return self.is_installed() or await self._cache.lookup(self._download) is not None
@@ -181,9 +198,10 @@ class ReleasePlugin(BasePlugin):
 
         if self.is_unpacked():
             return
-        archive = await self._cache.verified(self._download)
-        staged = self.generations.staged(self._version)
-        unpacked = await extract(archive, staged, expect_top=self.top, must_have=self.must_have)
+        with _as_step_error():
+            archive = await self._cache.verified(self._download)
+            staged = self.generations.staged(self._version)
+            unpacked = await extract(archive, staged, expect_top=self.top, must_have=self.must_have)
         yield OutputEvent(line=f"{unpacked.entries} entries, {unpacked.bytes} bytes")
 
     def is_unpacked(self) -> bool:
@@ -194,7 +212,9 @@ class ReleasePlugin(BasePlugin):
         import asyncio
 
         generations, version = self.generations, self._version
-        path = await asyncio.to_thread(generations.place, generations.staged(version), version, self.smoke)
+        with _as_step_error():
+            staged = generations.staged(version)
+            path = await asyncio.to_thread(generations.place, staged, version, self.smoke)
         yield OutputEvent(line=f"installed as {path}")
 
     def is_installed(self) -> bool:
@@ -204,18 +224,17 @@ class ReleasePlugin(BasePlugin):
         """Lead people to the new version; back to the old one if it does not run. Old versions are pruned."""
         import asyncio
 
-        yield OutputEvent(line=await asyncio.to_thread(self._switch))
+        with _as_step_error():
+            line = await asyncio.to_thread(self._switch)
+        yield OutputEvent(line=line)
 
     def _switch(self) -> str:
         directory, generations, installed = self.directory, self.generations, self.facts.get("installed")
         if isinstance(installed, str):
             generations.adopt(directory, installed)
         generations.switch(self._version, self.smoke)
-        try:
-            if not directory.is_symlink():
-                directory.symlink_to(generations.current)
-        except OSError as error:
-            raise InstallError(f"cannot lead {directory} to {generations.current}: {error}") from error
+        if not directory.is_symlink():
+            directory.symlink_to(generations.current)
         generations.prune()
         return f"{directory} is version {self._version}"
 

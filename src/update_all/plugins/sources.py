@@ -70,7 +70,10 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plugin that was found and not yet read. `refused` says why it will not be."""
+    """A plugin that was found and not yet read. `refused` says why it will not be.
+
+    `distribution` is the installed package that an entry point belongs to.
+    """
 
     name: str
     origin: Origin
@@ -78,6 +81,7 @@ class Candidate:
     place: str
     stamp: Stamp = (0, 0, 0, 0)
     refused: str = ""
+    distribution: str = ""
 
     @property
     def path(self) -> Path:

@@ -142,17 +142,29 @@ class TexLivePlugin(BasePlugin):
 
     def tlmgr(self, *arguments: str) -> list[str]:
         """The command, for the tree and repository that are configured."""
-        tree, repository = self.tree(), self.config.options.get("repository")
-        command = [str(tree.tlmgr)]
+        repository = self.config.options.get("repository")
+        options = ["--repository", str(repository)] if repository else []
+        try:
+            tree = self.tree()
+        except StepError:
+            return ["tlmgr", *options, *arguments]
         if tree.user:
-            command += ["--usermode", "--usertree", str(tree.root)]
-        return [*command, *(["--repository", str(repository)] if repository else []), *arguments]
+            options = ["--usermode", "--usertree", str(tree.root), *options]
+        return [str(tree.tlmgr), *options, *arguments]
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether the tree is somebody else's."""
+        try:
+            return not self.tree().writable
+        except StepError:
+            return False
 
     def update_command(self, *arguments: str, description: str) -> UpdateCommand:
-        """A command that changes the tree, as root where it is somebody else's."""
+        """A command that changes the tree, as root where need be."""
         return UpdateCommand(
             self.tlmgr(*arguments),
             description,
-            sudo=not self.tree().writable,
+            sudo=self.needs_root,
             error_patterns=(r"tlmgr itself needs to be updated",),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from update_all.api import Detection, OutputEvent, Phase, StepError, StreamEvent, UpdateStep, UpToDate
+from update_all.api import Detection, OutputEvent, Phase, StreamEvent, UpdateStep, UpToDate
 from update_all.plugins.texlive import TexLivePlugin, is_itself
 
 
@@ -34,10 +34,6 @@ class TexLiveSelfPlugin(TexLivePlugin):
             yield OutputEvent(line=f"{change.item} {change.old} → {change.new}")
 
     def get_update_steps(self) -> list[UpdateStep]:
-        try:
-            command = self.update_command("update", "--self", description="Update tlmgr")
-        except StepError:
-            return []
         return [
             UpdateStep(
                 name="check",
@@ -49,7 +45,7 @@ class TexLiveSelfPlugin(TexLivePlugin):
             UpdateStep(
                 name="update",
                 description="Update tlmgr",
-                commands=[command],
+                commands=[self.update_command("update", "--self", description="Update tlmgr")],
                 depends_on=["check"],
                 mutexes=["network", "texlive"],
                 uninterruptible=True,

@@ -22,8 +22,7 @@ class Composer(Recipe):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
         self._releases: dict[str, object] = {}
 
     def version(self) -> str:

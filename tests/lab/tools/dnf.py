@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -22,7 +23,8 @@ def build_rpm(room: Room, server: FilesServer, version: str, script: str) -> Non
     """Build a package whose `script` runs after its installation, and index the repository anew."""
     spec = room.folder / f"{PACKAGE}-{version}.spec"
     spec.write_text(
-        f"Name: {PACKAGE}\nVersion: {version}\nRelease: 1\nSummary: of the lab\nLicense: MIT\nBuildArch: noarch\n"
+        f"Name: {PACKAGE}\nVersion: {version}\nRelease: 1\nSummary: of the lab\n"
+        "License: MIT\nBuildArch: noarch\n"
         # No package of the lab's repository has a shell for the script.
         "Provides: /bin/sh\n"
         "%description\nof the lab\n"
@@ -49,17 +51,21 @@ def rpm_versions(room: Room) -> dict[str, str]:
 class Dnf(Recipe):
     plugin = "dnf"
     programs = ("dnf", "rpm", "rpmbuild", "createrepo_c")
+    known: ClassVar[Mapping[str, str]] = {
+        "killed, then run": "both versions stay: with nothing to upgrade, no step that mends it is run"
+    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("dnf", "--version").split()[0]
 
     def prepare(self) -> None:
-        self.room.write("/etc/yum.repos.d/lab.repo", f"[lab]\nname=lab\nbaseurl={self.server.url}\ngpgcheck=0\n")
+        self.room.write(
+            "/etc/yum.repos.d/lab.repo", f"[lab]\nname=lab\nbaseurl={self.server.url}\ngpgcheck=0\n"
+        )
         use_database(self.room)
         build_rpm(self.room, self.server, "1.0", "")
         self.room.run("dnf", "-y", "--releasever=1", "install", PACKAGE)

@@ -17,11 +17,11 @@ RUNTIME = "org.example.UaLabPlatform"
 class Flatpak(Recipe):
     plugin = "flatpak"
     programs = ("flatpak", "ostree")
+    quick = True
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("flatpak", "--version").split()[1]

@@ -19,8 +19,7 @@ class Gem(Recipe):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("gem", "--version").strip()
@@ -60,8 +59,8 @@ class Gem(Recipe):
         (source / "lib").mkdir(parents=True)
         (source / f"lib/{PACKAGE}.rb").write_text(f"puts '{version}'\n")
         (source / "lab.gemspec").write_text(
-            f"Gem::Specification.new {{ |s| s.name = '{PACKAGE}'; s.version = '{version}'; s.summary = 'of the lab'\n"
-            f"s.authors = ['lab']; s.files = ['lib/{PACKAGE}.rb'] }}\n"
+            f"Gem::Specification.new {{ |s| s.name = '{PACKAGE}'; s.version = '{version}'\n"
+            f"s.summary = 'of the lab'; s.authors = ['lab']; s.files = ['lib/{PACKAGE}.rb'] }}\n"
         )
         self.room.run(
             "sh", "-c", 'cd "$1" && gem build --silent --force lab.gemspec --output "$2"', "sh",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -17,11 +18,14 @@ class Git(Recipe):
     plugin = "git-repositories"
     programs = ("git",)
     quick = True
+    known: ClassVar[Mapping[str, str]] = {
+        "killed, then resume": "a half checked-out tree and index.lock stay: taken for changes of the user",
+        "killed, then run": "a half checked-out tree and index.lock stay: taken for changes of the user",
+    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "served")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "served"))
         self.origin = self.server.folder / "origin.git"
         self.checkout = room.home / STEP
 

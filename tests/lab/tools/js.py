@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
 from tools.npm import PACKAGE, Registered
-
-from update_all.core.models import Change
 
 INSTALLED = Path("/opt/lab-js/node_modules/.bin")
 """Where they are found beside PATH: `npm install --prefix /opt/lab-js pnpm yarn@1 bun`."""
@@ -34,12 +32,12 @@ class _FromNpm(Registered):
             self.room.link(self.tool, INSTALLED / self.tool)
 
     def complaint(self) -> str:
-        printed = self.room.finding(self.program)
-        return printed
+        return self.room.finding(self.program)
 
     @property
+    @abstractmethod
     def program(self) -> Path:
-        raise NotImplementedError
+        """The installed program."""
 
     def installed(self) -> Mapping[str, str]:
         return {PACKAGE: self.room.run(self.program).strip()}
@@ -49,6 +47,7 @@ class Pnpm(_FromNpm):
     plugin = "pnpm"
     tool = "pnpm"
     programs = ("pnpm",)
+    quick = True
 
     @property
     def program(self) -> Path:
@@ -65,6 +64,7 @@ class Pnpm(_FromNpm):
         self.room.write(self.room.home / ".npmrc", f"registry={self.registry.url}\n")
         self.registry.publish(PACKAGE, "1.0.0")
         self.room.run("pnpm", "add", "--global", PACKAGE)
+
 
 class Yarn(_FromNpm):
     plugin = "yarn"
@@ -100,6 +100,8 @@ class Bun(_FromNpm):
 
     def prepare(self) -> None:
         self.link_tool()
-        self.room.write(self.room.home / ".config/.bunfig.toml", f'[install]\nregistry = "{self.registry.url}"\n')
+        self.room.write(
+            self.room.home / ".config/.bunfig.toml", f'[install]\nregistry = "{self.registry.url}"\n'
+        )
         self.registry.publish(PACKAGE, "1.0.0")
         self.room.run("bun", "add", "--global", PACKAGE)

@@ -19,8 +19,7 @@ class Luarocks(Recipe):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("luarocks", "--version").split()[1]

@@ -22,8 +22,7 @@ class Registered(Recipe):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.registry = NpmRegistry()
-        self.close = self.registry.stop
+        self.registry = self.open(NpmRegistry())
 
     def outdate(self, *, pausing: bool) -> frozenset[Change]:
         self.registry.publish(PACKAGE, self.new)

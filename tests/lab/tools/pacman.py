@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -17,11 +18,15 @@ PACKAGE = "ua-lab-pac"
 class Pacman(Recipe):
     plugin = "pacman"
     programs = ("pacman", "repo-add", "bsdtar")
+    quick = True
+    known: ClassVar[Mapping[str, str]] = {
+        "killed, then resume": "db.lck stays, and no pacman works until it is removed by hand",
+        "killed, then run": "db.lck stays, and no pacman works until it is removed by hand",
+    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("pacman", "--version").partition("Pacman v")[2].split()[0]
@@ -31,8 +36,7 @@ class Pacman(Recipe):
             self.room.inside(place).mkdir(parents=True, exist_ok=True)
         self.room.write(
             "/etc/pacman.conf",
-            "[options]\nArchitecture = auto\nSigLevel = Never\n"
-            f"[lab]\nServer = {self.server.url}\n",
+            f"[options]\nArchitecture = auto\nSigLevel = Never\n[lab]\nServer = {self.server.url}\n",
         )
         self._publish("1.0-1", "")
         self.room.run("pacman", "--sync", "--refresh", "--noconfirm", PACKAGE)

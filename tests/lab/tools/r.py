@@ -21,8 +21,7 @@ class R(Recipe):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
         self.library = room.home / "library"
 
     def version(self) -> str:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
 from room import Room
-from tools.dnf import PACKAGE, build_rpm, rpm_versions, use_database
 
+from tools.dnf import PACKAGE, build_rpm, rpm_versions, use_database
 from update_all.core.models import Change
 
 
 class Zypper(Recipe):
     plugin = "zypper"
     programs = ("zypper", "rpm", "rpmbuild", "createrepo_c")
+    known: ClassVar[Mapping[str, str]] = {
+        "killed, then resume": "both versions stay, and zypper does not mind",
+        "killed, then run": "both versions stay, and zypper does not mind",
+    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.server = FilesServer(room.folder / "repository")
-        self.close = self.server.stop
+        self.server = self.open(FilesServer(room.folder / "repository"))
 
     def version(self) -> str:
         return self.room.run("zypper", "--version").split()[1]

@@ -1,0 +1,152 @@
+"""Spack, which is a git checkout: moved forward only, and back again if the new commit does not run.
+
+Sources: git-merge(1), --ff-only; git-reset(1), --keep; Spack documentation ("Getting Started", and
+"Repositories": `spack repo update` is new in version 1.0).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from update_all.api import (
+    BasePlugin,
+    Change,
+    CheckResult,
+    Detection,
+    OutputEvent,
+    Phase,
+    StepError,
+    StreamEvent,
+    UpdateCommand,
+    UpdateStep,
+)
+from update_all.plugins.git_repositories import parse_status
+
+REMOTES = ("https://github.com/spack/spack", "git@github.com:spack/spack")
+_GIT = ("git", "-c", "core.hooksPath=/dev/null")
+_FETCH_SECONDS = 900.0
+_MUTEXES = ["network", "spack"]
+
+
+class SpackPlugin(BasePlugin):
+    """Options: `directory` (else $SPACK_ROOT, else where spack on PATH is), `remote` (else Spack's own)."""
+
+    description = "Spack and its package recipes"
+    tags = ("hpc",)
+
+    @property
+    def name(self) -> str:
+        return "spack"
+
+    @property
+    def command(self) -> str:
+        return "git"
+
+    @property
+    def root(self) -> Path:
+        """The checkout. Raises StepError where there is none."""
+        found = shutil.which("spack")
+        named = self.config.options.get("directory") or os.environ.get("SPACK_ROOT")
+        if not named and not found:
+            raise StepError("neither SPACK_ROOT nor spack on PATH says where Spack is")
+        root = Path(str(named)).expanduser() if named else Path(str(found)).resolve().parents[1]
+        if not (root / "bin/spack").exists():
+            raise StepError(f"{root} holds no bin/spack")
+        # A file in a worktree (git-worktree(1)).
+        if not (root / ".git").exists():
+            raise StepError(f"{root} is no git checkout: whoever installed it updates it")
+        if not os.access(root, os.W_OK):
+            raise StepError(f"{root} belongs to somebody else")
+        return root
+
+    def detect(self) -> Detection:
+        try:
+            return Detection(super().detect().present, str(self.root))
+        except StepError as error:
+            return Detection(False, error.message)
+
+    async def installed_versions(self) -> Mapping[str, str]:
+        return {"spack": (await self._git("rev-parse", "--short=12", "HEAD")).strip()}
+
+    async def check(self) -> CheckResult:
+        try:
+            remote, branch = await self._upstream()
+            installed = (await self.installed_versions())["spack"]
+            offered = (await self._git("ls-remote", "--exit-code", remote, branch)).split()[0]
+            known = await self._is_ancestor(offered)
+        except StepError as error:
+            return CheckResult.cannot_know(error.message)
+        return CheckResult.of([] if known else [Change("spack", installed, offered[:12])])
+
+    async def _upstream(self) -> tuple[str, str]:
+        """Remote and branch that may be followed. Raises StepError, saying why, where none may."""
+        status = parse_status(await self._git("status", "--porcelain=v2", "--branch", "--untracked-files=no"))
+        if status.obstacle:
+            raise StepError(f"{self.root} is left alone: {status.obstacle}")
+        remote = (await self._git("config", f"branch.{status.branch}.remote")).strip()
+        branch = (await self._git("config", f"branch.{status.branch}.merge")).strip()
+        url = (await self._git("remote", "get-url", remote)).strip()
+        option = self.config.options.get("remote")
+        if url.removesuffix(".git") not in ((str(option).removesuffix(".git"),) if option else REMOTES):
+            raise StepError(
+                f"{self.root} follows {url}, which is not Spack's own repository",
+                hint="set remote for [plugin.spack] in your configuration to follow it",
+            )
+        return remote, branch
+
+    async def _pull(self) -> AsyncIterator[StreamEvent]:
+        remote, branch = await self._upstream()
+        before = (await self._git("rev-parse", "HEAD")).strip()
+        await self._git("fetch", remote, branch)
+        await self._git("merge", "--ff-only", "FETCH_HEAD")
+        after = (await self._git("rev-parse", "HEAD")).strip()
+        runs = await self.query([str(self.root / "bin/spack"), "--version"], timeout=_FETCH_SECONDS)
+        if not runs.ok:
+            await self._git("reset", "--keep", before)
+            raise StepError(f"the new commit {after[:12]} does not run, so Spack is at {before[:12]} again")
+        self.facts["before"], self.facts["after"] = before, after
+        yield OutputEvent(line=f"{before[:12]} → {after[:12]}")
+
+    def get_update_steps(self) -> list[UpdateStep]:
+        try:
+            spack = str(self.root / "bin/spack")
+        except StepError:
+            spack = "spack"
+        # Before version 1.0 the recipes are part of the checkout.
+        recipes = UpdateCommand([spack, "repo", "update"], success_patterns=(r"invalid choice: '?update",))
+        return [
+            UpdateStep(
+                name="git-pull",
+                description="Move the checkout forward",
+                execute_fn=self._pull,
+                mutexes=_MUTEXES,
+                phase=Phase.EXECUTE,
+            ),
+            UpdateStep(
+                name="update",
+                description="Update the package recipes",
+                commands=[recipes],
+                depends_on=["git-pull"],
+                mutexes=_MUTEXES,
+            ),
+        ]
+
+    async def _is_ancestor(self, commit: str) -> bool:
+        """Whether the checkout has a commit already; one that it has never seen it has not."""
+        answer = await self._ask("merge-base", "--is-ancestor", commit, "HEAD")
+        return answer[0] == 0
+
+    async def _git(self, *arguments: str) -> str:
+        """What git prints. Raises StepError with its last line when it fails."""
+        code, stdout, stderr = await self._ask(*arguments)
+        if code != 0:
+            last = stderr.strip().rpartition("\n")[2]
+            raise StepError(f"git {arguments[0]} in {self.root}: {last or f'exit code {code}'}")
+        return stdout
+
+    async def _ask(self, *arguments: str) -> tuple[int, str, str]:
+        answer = await self.query([*_GIT, "-C", str(self.root), *arguments], timeout=_FETCH_SECONDS)
+        return answer.code, answer.stdout, answer.stderr
