@@ -113,7 +113,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         while sum(left.values()) < KILLS:
             directory = fresh(machine, site)
             with watched(directory) as watch:
-                ended = kill_after(machine, chance.uniform(0, usual), "run", "go-runtime", "--yes")
+                ended = kill_after(machine, chance.triangular(0, usual, usual), "run", "go-runtime", "--yes")
                 if ended is not None:
                     usual = ended
                     assert says(directory) == NEW

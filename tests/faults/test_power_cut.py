@@ -31,7 +31,7 @@ CUTS = int(os.environ.get("UPDATE_ALL_FAULT_POWER_CUTS", "0"))
 MIB = 1 << 20
 SYSTEMS = {
     "ext4": (32, ["mkfs.ext4", "-q", "-F"]),
-    "xfs": (300, ["mkfs.xfs", "-q", "-f"]),
+    "xfs": (300, ["mkfs.xfs", "-q", "-f"]),  # The least that mkfs.xfs takes.
     "btrfs": (128, ["mkfs.btrfs", "-q", "-f"]),
 }
 
@@ -44,9 +44,10 @@ pytestmark = [
 
 
 @contextlib.contextmanager
-def mounted(image: Path, place: Path) -> Iterator[Path]:
+def mounted(image: Path, place: Path, *options: str) -> Iterator[Path]:
     place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True, capture_output=True)
+    how = ",".join(("loop", *options))
+    subprocess.run(["mount", "-o", how, str(image), str(place)], check=True, capture_output=True)
     try:
         yield place
     finally:
@@ -104,11 +105,11 @@ def at_rest(pid: int) -> bool:
         return True
 
 
-def resumed(scenario: Scenario, ledger: Ledger, shown: set[str]) -> list[str]:
+def resumed(scenario: Scenario, ledger: Ledger, shown: set[str], *options: str) -> list[str]:
     """Resume on the disk after the cut, in a machine that was started anew, and what the oracle finds."""
     scenario.always = ["--boot", "the next one"]
     oracle = Oracle(scenario, ledger)
-    with mounted(scenario.directory / "copied", scenario.state.parent), cleaning_up(scenario):
+    with mounted(scenario.directory / "copied", scenario.state.parent, *options), cleaning_up(scenario):
         forgotten = [f"shown as done and forgotten: {name}" for name in shown - scenario.completed()]
         oracle.note_completed()
         resume_until_done(scenario, oracle)
@@ -125,7 +126,9 @@ def test_power_cut_loses_and_repeats_nothing(
     for number in range(max(1, CUTS // len(SYSTEMS))):
         directory = tmp_path / str(number)
         directory.mkdir()
-        assert resumed(*cut(directory, system, chance.uniform(0.0, 0.5))) == [], number
+        # Another mount namespace may still hold the original, which has the same identity.
+        options = ("nouuid",) if system == "xfs" else ()
+        assert resumed(*cut(directory, system, chance.uniform(0.0, 0.5)), *options) == [], number
         shutil.rmtree(directory)
     record_property("cases", max(1, CUTS // len(SYSTEMS)))
 
