@@ -83,7 +83,7 @@ def test_slow_reader_of_the_events_costs_no_memory(tmp_path: Path) -> None:
         tmp_path / "run", printing(f"block = {LINE!r} * 1000\nfor _ in range({times}): out.write(block)")
     )
     with cleaning_up(scenario):
-        report = scenario.run("--slowly", "0.02")
+        report = scenario.run("--slowly", str(0.02 * (100 << 20) / AMOUNT))
 
     assert report.exit == 0
     assert report.peak < MEMORY

@@ -5,6 +5,7 @@ UPDATE_ALL_FAULT_ROUNDS sets the rounds (default 8; the full tier uses 200).
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from cli_machine import SECONDS, Machine, machine_at, until
 
+from update_all.core.errors import BusyError
 from update_all.core.evidence import is_locked
+from update_all.core.locks import exclusive
 
 ROUNDS = int(os.environ.get("UPDATE_ALL_FAULT_ROUNDS", "8"))
 BUSY = 75
@@ -55,6 +58,24 @@ def test_one_runs_and_the_others_say_which(
             one_round(machine, chance.randint(2, 8), chance.random() < 0.5)
             assert machine.ledger == ["through"] * (done + 1)
     record_property("cases", ROUNDS)
+
+
+def test_a_lock_that_names_the_one_before_is_not_believed(tmp_path: Path) -> None:
+    """As for the instant between taking the lock and writing who took it."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    path = tmp_path / "lock"
+    with exclusive(path, "update-all"):
+        path.write_text(json.dumps({"pid": gone.pid, "started": "2026-01-01", "command": "x"}))
+        with pytest.raises(BusyError, match="another process"), exclusive(path, "update-all"):
+            pass
+        writer = subprocess.Popen(
+            ["sh", "-c", 'sleep 0.05; printf \'{"pid": %s, "started": "", "command": ""}\' "$1" > "$2"',
+             "sh", str(os.getpid()), str(path)]
+        )  # fmt: skip
+        with pytest.raises(BusyError, match=f"pid {os.getpid()}"), exclusive(path, "update-all"):
+            pass
+        writer.wait()
 
 
 def test_without_the_lock_two_would_run(tmp_path: Path) -> None:

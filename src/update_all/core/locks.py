@@ -8,14 +8,18 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from update_all.core import process_tree
 from update_all.core.errors import BusyError, StateError
 
 WAIT_POLL_SECONDS = 0.2
+NAME_POLL_SECONDS = 0.01
+NAME_READS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,16 @@ def holder(path: Path) -> Holder:
         return Holder()
 
 
+def _present_holder(path: Path) -> Holder:
+    """The holder, once it has written down that it is: for an instant the file names the one before."""
+    for _ in range(NAME_READS):
+        found = holder(path)
+        if found.pid and process_tree.alive(found.pid):
+            return found
+        time.sleep(NAME_POLL_SECONDS)
+    return Holder()
+
+
 @contextlib.contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file at `path`, or raise BusyError naming its holder.
@@ -61,7 +75,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
-                f"{what} is running already: {holder(path).describe()}",
+                f"{what} is running already: {_present_holder(path).describe()}",
                 hint="update-all attach follows it, update-all run --wait waits for it",
             ) from None
         text = json.dumps(

@@ -53,7 +53,10 @@ def check_pattern(pattern: str) -> None:
     """Raise UnsafePatternError, or re.error where it is no regular expression at all."""
     if len(pattern) > MAX_PATTERN_CHARS:
         raise UnsafePatternError(f"is longer than {MAX_PATTERN_CHARS} characters")
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except (OverflowError, RecursionError) as error:
+        raise UnsafePatternError(f"is beyond what can be searched: {error}") from None
     tree: _Tree = parser.parse(pattern)
     try:
         cost = _Analysis(tree).prepend(tree, _NOTHING)

@@ -27,7 +27,7 @@ _QUICK_INDEX = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "8"}
 _TOOL = re.compile(r"(\S+) v(\S+)(?: \[required: ([^\]]*)\])?(?: \[latest: ([^\]\s]+)\])?")
 _EXACT = re.compile(r"={2,3}\s*[^*,\s]+")
 _BOUNDED = re.compile(r"<|~=|==")
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?")
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:(a|b|rc)(\d{1,9}))?")
 
 # Tools run on interpreters that `uv python` replaces.
 _MUTEXES = ["uv"]

@@ -177,8 +177,8 @@ def _fields(path: str, parser: Parser, needs: str) -> Iterator[Problem]:
     if parser.regex is not None:
         try:
             found = set(re.compile(parser.regex).groupindex)
-        except re.error:
-            return
+        except (re.error, ValueError, OverflowError, RecursionError):
+            return  # Told by _pattern.
     elif parser.json is not None:
         found = set(parser.fields)
     else:
