@@ -70,10 +70,23 @@ class Workspace:
     def plugin_config(self, name: str) -> PluginConfig:
         """The settings of a plugin. One that is optional is enabled only where somebody wrote so."""
         config = self.config.plugin.get(name, PluginConfig())
+        config = dataclasses.replace(config, options={**self._download_options(name), **config.options})
         said = name in self.config.plugins.enabled or (PLUGIN_TABLE, name, "enabled") in self.loaded.sources
         if said or self.registry.enabled_by_default(name):
             return config
         return dataclasses.replace(config, enabled=False)
+
+    def _download_options(self, name: str) -> dict[str, JsonValue]:
+        """What the tables for all downloads say, as the options of one plugin; its own options win."""
+        downloads, limit = self.config.downloads, self.config.network.limit
+        options: dict[str, JsonValue] = {}
+        if name in downloads.allow_unverified:
+            options["allow_unverified"] = True
+        if downloads.allow_http:
+            options["allow_http"] = list(downloads.allow_http)
+        if limit is not None:
+            options["bandwidth"] = limit
+        return options
 
     def enabled(self, name: str) -> bool:
         """Whether the configuration lets a plugin take part when nobody names it."""

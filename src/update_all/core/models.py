@@ -52,7 +52,7 @@ def _check_patterns(owner: str, name: str, patterns: tuple[str, ...]) -> None:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise InvalidDefinitionError(
                 f"{owner}: {name} holds {pattern!r}, which is no regular expression: {error}"
             ) from None

@@ -89,7 +89,7 @@ class HighestSeen:
         if version_key(version) < version_key(highest) and not allow_downgrade:
             raise DownloadRefusedError(
                 f"{name} {version} is older than {highest}, which was offered before",
-                hint="--allow-downgrade, if this is meant",
+                hint=f"if this is meant: allow_downgrade = true below [plugin.{name}] of the configuration",
             )
         comparable = known and digest and known.partition(":")[0] == digest.partition(":")[0]
         if version == highest and comparable and known != digest:
