@@ -100,7 +100,7 @@ def _row(workspace: Workspace, entry: Entry) -> dict[str, JsonValue]:
         row["root"] = "root" if plugin.sudo_commands else ""
         row["why"] = clean_line(found.reason)
         if entry.overrides:
-            row["why"] = f"{row['why']}; overrides {', '.join(entry.overrides)}"
+            row["why"] = f"overrides {', '.join(entry.overrides)}; {row['why']}"
     return row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from update_all.core.models import CheckResult, Phase
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session, next_run_id, prune_runs
 from update_all.core.streaming import CheckEvent, StreamEvent
+from update_all.ui.printers import make_printer
 from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.view import RunView
 
@@ -147,8 +149,11 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
 def _nothing_to_run(planned: Planned, manner: Manner, events: list[StreamEvent]) -> int:
     """No run is made: no directory, no state, no entry in the history."""
     view = RunView()
-    for event in events:
-        view.apply(event)
+    progress = "jsonl" if manner.progress == "jsonl" and not manner.as_json else "none"
+    with contextlib.closing(make_printer(progress, sys.stdout)) as printer:
+        for event in events:
+            view.apply(event)
+            printer.handle(event)
     code = planned.exit_code(0)
     if manner.as_json:
         write_json(envelope.run_document("", code, Recorder(), planned))
