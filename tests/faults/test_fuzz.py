@@ -181,7 +181,7 @@ def outputs() -> list[bytes]:
         b"Conf vim (2:9.1)\n",
         b"'http://deb.example.org/pool/v/vim_9.1.deb' vim_2%3a9.1_amd64.deb 123 SHA256:ab\n",
         b"ARCHITECTURE='amd64'\nLISTS='/l'\nSTATUS='/s'\nSOURCE_LIST='/a'\nSOURCE_PARTS='/b'\n",
-        b'{"installs":{"rg 1.0 (registry+https://github.com/rust-lang/crates.io-index)":{"features":["x"]}}}',
+        b'{"installs":{"rg 1.0 (registry+https://git.example.invalid/crates.io-index)":{"features":["x"]}}}',
         b"      Adding serde v1.2.3 to dependencies\n",
         b'{"npm":{"current":"1.0.0","wanted":"1.0.1","latest":"2.0.0-rc.1","dependent":"global"}}',
         b'{"dependencies":{"npm":{"version":"1.0.0","resolved":"file:../x"}}}',
