@@ -202,7 +202,8 @@ def test_an_interrupt_lets_nothing_start_and_can_be_resumed(bench: Bench, plugin
 
 def test_an_interrupt_ends_the_waiting_for_a_retry(bench: Bench, plugin_of: Make) -> None:
     async def interrupt() -> AsyncIterator[StreamEvent]:
-        await asyncio.sleep(0.5)
+        while "retry" not in [event.code for event in bench.of(WarningEvent)]:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
         assert bench.interrupts is not None
         bench.interrupts.escalate(Urgency.FINISH)
         yield OutputEvent(line="now")
