@@ -32,19 +32,55 @@ def build_parser() -> argparse.ArgumentParser:
         module = import_module(f"update_all.cli.{name}")
         command = commands.add_parser(name, help=text, description=module.__doc__, allow_abbrev=False)
         module.add_arguments(command)
-    _complete_files(parser)
+    _complete_words(parser)
     return parser
 
 
-def _complete_files(parser: argparse.ArgumentParser) -> None:
+def _complete_words(parser: argparse.ArgumentParser) -> None:
+    """Say for every argument, by the name of its value, what may be typed there."""
     for action in parser._actions:
         if action.metavar == "FILE":
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-        for child in _children(action).values():
-            _complete_files(child)
+        elif kind := _kind(action):
+            action.complete = _asked(kind)  # type: ignore[attr-defined]
+        for child in children(action).values():
+            _complete_words(child)
 
 
-def _children(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
+def _kind(action: argparse.Action) -> str:
+    """The kind of `completion.WORDS` that an argument takes, or nothing."""
+    if action.dest in ("plugin", "exclude"):
+        return "plugins"
+    kinds = {"PLUGIN": "plugins", "STEP": "steps", "RUN": "runs", "RUN|PLUGIN": "runs-plugins",
+             "WHAT": "plugins-codes", "KEY": "keys"}  # fmt: skip
+    return kinds.get(str(action.metavar), "")
+
+
+def _asked(kind: str) -> dict[str, object]:
+    """How each shell asks the program for words of a kind (the attribute `complete` of shtab).
+
+    The program may be missing, or older than the script: then nothing is offered, and nothing is said.
+    """
+    function = f"_update_all_words_{kind.replace('-', '_')}"
+    asking = f"command update-all completion --words {kind}"
+    return {
+        "bash": function,
+        "zsh": function,
+        "fish": f"({function})",
+        "preamble": {
+            "bash": f"{function}() {{\n"
+            f'  compgen -W "$({asking} "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null)" -- "$1"\n}}\n',
+            "zsh": f"{function}() {{\n"
+            f'  local -a found=(${{(f)"$({asking} "${{(@)words[2,CURRENT-1]}}" 2>/dev/null)"}})\n'
+            "  compadd -a found\n}\n",
+            "fish": f"function {function}\n"
+            "    set -l typed (commandline -opc)\n"
+            f"    {asking} $typed[2..-1] 2>/dev/null\nend\n",
+        },
+    }
+
+
+def children(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
     """The parsers of the commands or actions that an argument chooses from; none for any other argument."""
     return dict(action.choices) if isinstance(action, argparse._SubParsersAction) else {}
 
@@ -66,31 +102,36 @@ def _manual(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield from (".SH SYNOPSIS", ".B update\\-all", "[\\fICOMMAND\\fR] [\\fIOPTIONS\\fR] [\\fIPLUGIN\\fR ...]")
     yield from (".SH DESCRIPTION", *map(_escaped, _DESCRIPTION))
     yield ".SH COMMANDS"
-    commands = next(filter(None, map(_children, parser._actions)))
+    commands = next(filter(None, map(children, parser._actions)))
     for name, text in COMMANDS.items():
         command = commands[name]
         yield from (
-            f".SS update\\-all {_escaped(name)}{_usage(command)}",
+            f".SS update\\-all {_escaped(name + usage(command))}",
             _escaped(text[0].upper() + text[1:] + "."),
         )
         yield from _arguments(command)
-    for title, rows in (("EXIT STATUS", _EXIT_CODES), ("ENVIRONMENT", _ENVIRONMENT), ("FILES", _FILES)):
+    for title, rows in (
+        ("EXIT STATUS", EXIT_CODES),
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("FILES", FILES_OF_A_USER),
+    ):
         yield f".SH {title}"
         for term, text in rows:
             yield from (".TP", f".B {_escaped(term)}", _escaped(text))
     yield from (".SH SEE ALSO", ".BR systemd.timer (5),", ".BR sudoers (5),", ".BR needrestart (1)")
 
 
-def _usage(command: argparse.ArgumentParser) -> str:
+def usage(command: argparse.ArgumentParser) -> str:
+    """The arguments of a command that are no options, each after a space."""
     words = []
     for action in command._actions:
-        if not action.option_strings and not _children(action):
-            name = _metavar(action)
+        if not action.option_strings and not children(action):
+            name = metavar(action)
             name = f"{name} ..." if action.nargs == "*" else name
             words.append(f"[{name}]" if action.nargs in ("?", "*") else name)
-        elif _children(action):
+        elif children(action):
             words.append(f"[{action.metavar}]")
-    return "".join(f" {_escaped(word)}" for word in words)
+    return "".join(f" {word}" for word in words)
 
 
 def _arguments(command: argparse.ArgumentParser) -> Iterator[str]:
@@ -98,28 +139,32 @@ def _arguments(command: argparse.ArgumentParser) -> Iterator[str]:
         if isinstance(action, argparse._HelpAction):
             continue
         helps = {choice.dest: choice.help for choice in getattr(action, "_choices_actions", ())}
-        for name, child in _children(action).items():
-            yield from (".TP", f".B {_escaped(name)}{_usage(child)}", _escaped(helps.get(name) or ""), ".RS")
+        for name, child in children(action).items():
+            yield from (".TP", f".B {_escaped(name + usage(child))}", _escaped(helps.get(name) or ""), ".RS")
             yield from (*_arguments(child), ".RE")
-        if not _children(action) and (text := _help(action)):
+        if not children(action) and (text := _escaped(help_of(action))):
             yield from (".TP", _term(action), text)
 
 
 def _term(action: argparse.Action) -> str:
     if not action.option_strings:
-        return f".I {_escaped(_metavar(action))}"
+        return f".I {_escaped(metavar(action))}"
     names = ", ".join(f"\\fB{_escaped(name)}\\fR" for name in action.option_strings)
-    return names if action.nargs == 0 else f"{names} \\fI{_escaped(_metavar(action))}\\fR"
+    return names if action.nargs == 0 else f"{names} \\fI{_escaped(metavar(action))}\\fR"
 
 
-def _metavar(action: argparse.Action) -> str:
+def metavar(action: argparse.Action) -> str:
+    """What stands for the value of an argument."""
     if action.metavar is not None:
         return str(action.metavar)
     return "|".join(map(str, action.choices)) if action.choices else action.dest.upper()
 
 
-def _help(action: argparse.Action) -> str:
-    return _escaped((action.help or _COMMON.get(action.dest, "")) % vars(action))
+def help_of(action: argparse.Action) -> str:
+    """What an argument means; empty where nobody says so, or where it is no business of people."""
+    if action.help == argparse.SUPPRESS:
+        return ""
+    return str((action.help or _COMMON.get(action.dest, "")) % vars(action))
 
 
 _COMMON = {"color": "whether to use colours", "progress": "how the run is shown"}
@@ -139,7 +184,7 @@ _DESCRIPTION = (
     " with update-all resume where it stopped.",
     "Without a command it is update-all run.",
 )
-_EXIT_CODES = (
+EXIT_CODES = (
     ("0", "done, or nothing to do"),
     ("1", "a step failed; others may have succeeded"),
     ("2", "wrong use or configuration; nothing was run"),
@@ -149,13 +194,13 @@ _EXIT_CODES = (
     ("100", "check, plan --exit-code: updates exist"),
     ("130", "interrupted"),
 )
-_ENVIRONMENT = (
+ENVIRONMENT = (
     ("NO_COLOR", "if set, no colours"),
     ("FORCE_COLOR", "if set, colours also where the output is no terminal"),
     ("CI", "if set, plain lines instead of the live view"),
     ("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", "where the files below are looked for"),
 )
-_FILES = (
+FILES_OF_A_USER = (
     ("~/.config/update-all/config.toml", "the configuration; update-all config show lists its keys"),
     ("~/.config/update-all/plugins.d/", "plugins of your own"),
     ("/etc/update-all/", "configuration and plugins of the machine"),

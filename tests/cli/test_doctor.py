@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
+from pathlib import Path
 
+import pytest
 from cli_machine import Machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from update_all.cli.doctor import check_privilege, lines
+from update_all.cli.doctor import check_circumstances, check_privilege, lines
 from update_all.cli.workspace import Selection
 from update_all.core.host_checks import Finding, Level
+from update_all.plugins.base import BasePlugin
 from update_all.ui.text import Style
 
 
@@ -141,6 +145,54 @@ def test_no_way_to_root_is_bad_only_where_it_is_needed() -> None:
     assert check_privilege(Selection(), euid=1000)[0].level is Level.OK
 
 
+class NeedsRoot(BasePlugin):
+    name = "needy"
+    command = "true"
+    sudo_commands = ("true",)
+
+
+@pytest.mark.skipif(shutil.which("sudo", path="/usr/bin") is None, reason="sudo is not installed")
+def test_a_way_to_root_that_cannot_work_is_bad(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("NoNewPrivs:\t0\n")
+    needs = Selection([NeedsRoot()])
+    (fine,) = check_privilege(needs, "sudo", euid=1000, status=status)
+    assert (fine.level, fine.text) == (Level.OK, "needy needs root, by way of /usr/bin/sudo")
+    status.write_text("NoNewPrivs:\t1\n")
+    (bad,) = check_privilege(needs, "sudo", euid=1000, status=status)
+    assert (bad.level, "no_new_privs" in bad.text, bool(bad.mend)) == (Level.BAD, True, True)
+
+
+def test_a_way_to_root_that_is_not_installed_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("update_all.core.privilege.shutil.which", lambda *_, **__: None)
+    needs = Selection([NeedsRoot()])
+    assert "neither sudo, doas nor run0 is installed" in check_privilege(needs, euid=1000)[0].text
+    assert "doas is not installed" in check_privilege(needs, "doas", euid=1000)[0].text
+
+
+def test_circumstances_are_told_where_there_are_any(tmp_path: Path) -> None:
+    assert check_circumstances(tmp_path) == []
+    battery = tmp_path / "sys/class/power_supply/BAT0"
+    battery.mkdir(parents=True)
+    for name, value in {"type": "Battery", "status": "Discharging", "capacity": "17"}.items():
+        (battery / name).write_text(value)
+    (finding,) = check_circumstances(tmp_path)
+    assert (finding.check, finding.level) == ("power", Level.WARNING)
+    assert "17 % left" in finding.text
+    assert "guards.battery" in finding.mend
+    (battery / "status").write_text("Charging")
+    assert [item.level for item in check_circumstances(tmp_path)] == [Level.OK]
+
+
+def test_the_last_line_says_how_much_is_wrong() -> None:
+    def last(*levels: Level) -> str:
+        return lines([Finding("x", level, "y", "z") for level in levels], Style(unicode=False))[-1]
+
+    assert last(Level.OK) == "Nothing is wrong."
+    assert last(Level.OK, Level.WARNING) == "Nothing must be mended, 1 to know of."
+    assert last(Level.BAD, Level.WARNING, Level.BAD) == "2 must be mended, 1 to know of."
+
+
 @given(
     st.lists(
         st.builds(Finding, st.text(min_size=1), st.sampled_from(Level), st.text(), st.text()), min_size=1
@@ -149,7 +201,7 @@ def test_no_way_to_root_is_bad_only_where_it_is_needed() -> None:
 def test_findings_are_shown_clean(found: list[Finding]) -> None:
     shown = lines([Finding("x", item.level, item.text, item.mend) for item in found], Style(unicode=False))
     assert all(line.isascii() and line.isprintable() for line in shown)
-    assert len(shown) == len(found) + sum(bool(i.mend) and i.level is not Level.OK for i in found)
+    assert len(shown) == 2 + len(found) + sum(bool(i.mend) and i.level is not Level.OK for i in found)
 
 
 def test_it_makes_nothing(machine: Machine) -> None:

@@ -126,6 +126,7 @@ COMMANDS = {
     ("history", "done", "--json"): 0,
     ("resume", "--json"): 1,
     ("plugins", "list", "--json"): 0,
+    ("plugins", "check", "broken", "--json"): 1,
     ("config", "show", "--json"): 0,
     ("run", "nosuch", "--json"): 2,
 }

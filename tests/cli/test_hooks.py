@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from update_all.cli.after_run import advice, after_run, before_run, notification, notify, run_hook
+from update_all.cli.after_run import after_run, before_run, left_to_do, notification, notify, run_hook
+from update_all.cli.envelope import run_document
+from update_all.cli.planned import Planned
+from update_all.cli.recording import Recorder
+from update_all.core.aftermath import Aftermath
 from update_all.core.config_schema import Config, HooksConfig, NotifyConfig
 from update_all.core.models import Change, JsonValue
 from update_all.core.streaming import (
@@ -221,6 +225,15 @@ def test_the_desktop_is_told_by_notify_send(tmp_path: Path, monkeypatch: pytest.
 def test_only_a_run_that_changed_something_looks_what_is_left(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/reboot-required").touch()
-    assert advice(view_of(), tmp_path) == []
+    assert left_to_do(view_of(), tmp_path).advice() == []
     changed = CompletionEvent(plugin_name="apt", success=True, changes=(Change("libc6", "1", "2"),))
-    assert [label for label, _ in advice(view_of(changed), tmp_path)] == ["Restart needed"]
+    assert [label for label, _ in left_to_do(view_of(changed), tmp_path).advice()] == ["Restart needed"]
+
+
+def test_what_is_left_to_do_is_in_the_document_of_the_run() -> None:
+    left = Aftermath("kernel 6.2 installed, 6.1 running", ("ssh",), ("firefox",))
+    document = run_document("r", 0, Recorder(), Planned(), left)
+    assert document["reboot"] == {"needed": True, "why": "kernel 6.2 installed, 6.1 running"}
+    assert (document["services"], document["programs"]) == (["ssh"], ["firefox"])
+    nothing = run_document("r", 0, Recorder(), Planned(), Aftermath())
+    assert nothing["reboot"] == {"needed": False, "why": ""}

@@ -20,7 +20,7 @@ ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 def test_it_asks_before_it_runs(machine: Machine, answer: str, code: int, ran: bool) -> None:
     machine.plugin("alpha", ONE)
     child = machine.terminal("run")
-    child.expect_exact("Proceed? [Y/n] ")
+    child.expect_exact("Proceed?  [Y]es  [n]o  [e]dit selection  [d]etails  [c]ommands  ")
     assert machine.ledger == []
     child.sendline(answer)
     assert finish(child) == code
@@ -69,7 +69,7 @@ def test_enter_is_no_consent_to_a_major_version_or_a_removal(machine: Machine, c
         "    def get_update_commands(self, dry_run=False): return [UpdateCommand(cmd=['note', 'ran'])]\n",
     )
     child = machine.terminal("run")
-    child.expect_exact("Proceed? [y/N] ")
+    child.expect_exact("Proceed?  [y]es  [N]o  ")
     child.sendline("")
     assert finish(child) == 130
     assert machine.ledger == []

@@ -129,11 +129,29 @@ def test_live_says_that_a_named_tool_is_not_here(machine: Machine) -> None:
 
 
 def test_live_finds_installed_versions_that_cannot_be_read(machine: Machine) -> None:
-    machine.tool("installed", "exit 3")
+    machine.tool("installed", "echo oops")
     machine.plugin("alpha", ONE, installed={"cmd": ["installed"], "columns": ["item", "version"]})
     ended = machine.run("plugins", "check", "alpha", "--live")
     assert ended.code == 1
     assert "$.installed: error" in ended.out
+    machine.tool("installed", "echo the daemon is not running >&2; exit 3")
+    ended = machine.run("plugins", "check", "alpha", "--live")
+    assert ended.code == 0
+    assert "$.installed: warning: installed ended with 3: the daemon is not running" in ended.out
+
+
+def test_as_json_the_same_is_told(machine: Machine) -> None:
+    path = sampled(machine, "1.8")
+    ended = machine.run("plugins", "check", "alpha", "--json")
+    assert ended.code == 1
+    assert (ended.json["schema"], ended.json["checked"]) == ("update-all.plugins-check/1", 1)
+    findings = ended.json["findings"]
+    assert isinstance(findings, list)
+    (finding,) = findings
+    assert isinstance(finding, dict)
+    assert (finding["severity"], finding["rule"]) == ("error", "sample")
+    assert (finding["file"], finding["path"]) == (str(path), "$.sample[0]")
+    assert "1.8" in str(finding["message"])
 
 
 @pytest.mark.parametrize("kind", ["toml", "executable"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from update_all.core.config import LoadedConfig, load_config, statement_lines, variable_name
 from update_all.core.config_json_schema import json_schema, json_schema_text
-from update_all.core.config_schema import Config, Confirm, Metered, SudoCommand, keys, parse_rate
+from update_all.core.config_schema import Config, Confirm, Guard, SudoCommand, keys, parse_rate
 from update_all.core.errors import ConfigError
 from update_all.core.models import JsonValue
 from update_all.core.paths import Directories
@@ -29,7 +29,8 @@ exclude = ["texlive"]
 [network]
 downloads = 2
 limit = "8 MB/s"
-metered = "skip"
+[guards]
+metered = "refuse"
 [sudo]
 keepalive = false
 [notify]
@@ -82,7 +83,7 @@ def test_every_key_of_the_example_arrives(home: Directories) -> None:
     config = load(home, EXAMPLE).config
     assert (config.jobs, config.confirm, config.exclude) == (4, Confirm.NEVER, ("texlive",))
     assert (config.network.downloads, config.network.limit) == (2, 8_000_000)
-    assert config.network.metered is Metered.SKIP
+    assert config.guards.metered is Guard.REFUSE
     assert not config.sudo.keepalive
     assert config.sudo.command is SudoCommand.AUTO
     assert config.notify.ntfy == "https://ntfy.example/my-topic"
@@ -133,7 +134,7 @@ def test_later_sources_win_and_each_value_names_its_own(home: Directories) -> No
             "did you mean network.downloads?",
         ),
         ('exclude = [\n "a",\n "b",\n]\nkeepalive = true\n', 5, "keepalive", "did you mean sudo.keepalive?"),
-        ("network.metred = 'ask'\n", 1, "network.metred", "did you mean network.metered?"),
+        ("guards.metred = 'warn'\n", 1, "guards.metred", "did you mean guards.metered?"),
         (
             "[plugin.apt]\nx = 1\nenabeld = false\n",
             3,

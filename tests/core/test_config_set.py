@@ -21,7 +21,8 @@ exclude = ["texlive"]
 [network]
 downloads = 2
 limit = "8 MB/s"
-metered = "skip"
+[guards]
+metered = "refuse"
 [sudo]
 keepalive = false
 [notify]

@@ -122,6 +122,16 @@ def test_durations_are_the_last_successful_ones(
         assert history.durations(limit) == {key: values[:limit] for key, values in wanted.items()}
 
 
+def test_runs_since_a_moment_are_those_that_started_then_or_later(tmp_path: Path) -> None:
+    with History(tmp_path / "history.db") as history:
+        for day in range(4):
+            record(history, f"r{day}", {"apt": [done("up")]}, day)
+        since = history.runs(since=START + timedelta(days=2))
+        assert [run.id for run in since] == ["r3", "r2"]
+        assert [run.id for run in history.runs(1, since=START)] == ["r3"]
+        assert history.runs(since=START + timedelta(days=3, seconds=1)) == []
+
+
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     with History(tmp_path / "h") as history:
         for day in (2, 0, 1):

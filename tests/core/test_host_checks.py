@@ -22,6 +22,7 @@ from update_all.core.host_checks import (
     check_permissions,
     check_run_locks,
     check_state,
+    check_state_place,
 )
 from update_all.core.locks import exclusive
 
@@ -219,3 +220,39 @@ def test_the_clock(tmp_path: Path) -> None:
     (finding,) = check_clock([file], 0.0)
     assert finding.level is Level.BAD
     assert "2.0 hours" in finding.text
+
+
+MOUNTS = """22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:5 / /nfs rw,relatime - nfs4 server:/home rw,vers=4.2,local_lock=none,addr=192.0.2.1
+31 30 0:6 / /nfs/local rw - tmpfs tmpfs rw
+32 22 0:7 / /with\\040space rw - nfs server:/x rw,nolock,vers=3
+33 22 0:8 / /ssh rw - fuse.sshfs ann@host: rw,user_id=1000
+34 22 0:9 / /covered rw - nfs server:/y rw
+35 34 8:2 / /covered rw - ext4 /dev/sdb1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("/home/ann", Level.OK),
+        ("/nfs/ann/state", Level.WARNING),
+        ("/nfsx", Level.OK),
+        ("/nfs/local/state", Level.OK),
+        ("/with space/state", Level.BAD),
+        ("/ssh", Level.WARNING),
+        ("/covered/state", Level.OK),
+    ],
+)
+def test_a_state_on_another_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, expected: Level
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    monkeypatch.setattr("update_all.core.host_checks._existing", lambda path: path)
+    assert level(check_state_place(Path(place), mounts)) is expected
+
+
+def test_the_state_of_this_machine_has_a_place(tmp_path: Path) -> None:
+    assert len(check_state_place(tmp_path / "not/there/yet")) == 1
+    assert check_state_place(tmp_path, tmp_path / "no-table") == []

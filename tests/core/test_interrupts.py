@@ -49,3 +49,28 @@ def test_cancelled_waiter_is_forgotten_and_the_others_wake() -> None:
         assert kept.done()
 
     asyncio.run(scenario())
+
+
+def test_a_child_becomes_urgent_with_its_parent_and_alone() -> None:
+    parent = Interrupts()
+    first, second = parent.child(), parent.child()
+    first.why = "somebody skipped it"
+    first.escalate()
+    assert (parent.urgency, first.urgency, second.urgency) == (Urgency.NONE, Urgency.FINISH, Urgency.NONE)
+    parent.escalate(Urgency.STOP)
+    assert (first.urgency, second.urgency) == (Urgency.STOP, Urgency.STOP)
+    assert parent.child().urgency is Urgency.STOP
+    assert second.why == parent.why
+
+
+def test_who_waits_for_a_child_wakes_with_the_parent() -> None:
+    async def scenario() -> None:
+        parent = Interrupts()
+        child = parent.child()
+        waiter = child.reached(Urgency.STOP)
+        parent.escalate()
+        assert not waiter.done()
+        parent.escalate()
+        assert waiter.done()
+
+    asyncio.run(scenario())

@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,23 +39,26 @@ BOOT = "this-boot"
 MakePlugin = Callable[..., BasePlugin]
 
 
-def promised(exit_recorded: bool, running: bool, started: bool, same_boot: bool, check: bool) -> set[Verdict]:
+def promised(
+    exit_recorded: bool, killed: bool, running: bool, started: bool, same_boot: bool, check: bool
+) -> set[Verdict]:
     """The table of system.md section 4, row by row; the last row leaves a choice to `idempotent`."""
-    if exit_recorded:
+    if exit_recorded and not killed:
         return {Verdict.ADOPT}
     if running:
         return {Verdict.REATTACH}
-    if not started and same_boot:
+    if not started and not killed and same_boot:
         return {Verdict.START}
     return {Verdict.CHECK} if check else {Verdict.RERUN, Verdict.GIVE_UP, Verdict.ASK}
 
 
 @pytest.mark.parametrize(
-    ("exit_recorded", "running", "started", "same_boot", "has_check", "idempotent", "attempt"),
-    list(itertools.product(*[[False, True]] * 6, [1, 2, 3, 4])),
+    ("exit_recorded", "killed", "running", "started", "same_boot", "has_check", "idempotent", "attempt"),
+    list(itertools.product(*[[False, True]] * 7, [1, 2, 3, 4])),
 )
 def test_every_row_of_the_table(
     exit_recorded: bool,
+    killed: bool,
     running: bool,
     started: bool,
     same_boot: bool,
@@ -64,6 +68,7 @@ def test_every_row_of_the_table(
 ) -> None:
     found = verdict(
         exit_recorded=exit_recorded,
+        killed=killed,
         running=running,
         started=started,
         same_boot=same_boot,
@@ -71,7 +76,7 @@ def test_every_row_of_the_table(
         idempotent=idempotent,
         attempt=attempt,
     )
-    assert found in promised(exit_recorded, running, started, same_boot, has_check)
+    assert found in promised(exit_recorded, killed, running, started, same_boot, has_check)
     if found in (Verdict.RERUN, Verdict.GIVE_UP):
         assert idempotent
         assert (found is Verdict.RERUN) is (attempt < MAX_ATTEMPTS)
@@ -162,6 +167,38 @@ def test_an_exit_record_is_adopted_even_when_the_lock_is_still_held(left_by: Lef
     run.spool("a", locked=True)
     [found] = run.recover().steps.values()
     assert (found.verdict, found.attempt.number, found.attempt.first_command) == (Verdict.ADOPT, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "expected"),
+    [
+        (signal.SIGKILL, {}, Verdict.RERUN),
+        (signal.SIGTERM, {}, Verdict.RERUN),
+        (signal.SIGINT, {"idempotent": False}, Verdict.ASK),
+        (signal.SIGHUP, {"idempotent": False, "check_fn": lambda: True}, Verdict.CHECK),
+        (signal.SIGSEGV, {}, Verdict.ADOPT),
+        (signal.SIGABRT, {"idempotent": False}, Verdict.ADOPT),
+    ],
+)
+def test_a_command_that_was_killed_did_not_fail_but_was_interrupted(
+    left_by: LeftBy, number: signal.Signals, fields: dict[str, Any], expected: Verdict
+) -> None:
+    run = left_by(step("a", commands=2, **fields))
+    run.intend("a")
+    run.exit("a", 0)
+    run.exit("a", 1, code=-number)
+    [found] = run.recover().steps.values()
+    assert found.verdict is expected
+    assert found.attempt.number == (1 if expected is Verdict.ADOPT else 2)
+
+
+def test_a_killed_command_of_which_processes_are_left_is_not_started_beside_them(left_by: LeftBy) -> None:
+    run = left_by(step("a"))
+    run.intend("a")
+    run.exit("a", code=-signal.SIGKILL)
+    run.spool("a", locked=True)
+    [found] = run.recover().steps.values()
+    assert found.verdict is Verdict.ADOPT
 
 
 def test_a_held_lock_is_attached_to_and_never_started_again(left_by: LeftBy) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from update_all.core.command import Command
 from update_all.core.errors import StepError, UpToDate
 from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts, Urgency
@@ -35,6 +36,9 @@ class NoPrivileges:
 
     async def release(self) -> None:
         return None
+
+    async def let_ask(self, command: Command, too_late: Callable[[], bool]) -> bool:
+        return False
 
 
 class Tool(BasePlugin):
@@ -353,7 +357,11 @@ def test_function_prints_sets_facts_and_ends(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(StepError("it broke"), "it broke"), (RuntimeError("a bug"), "RuntimeError: a bug")],
+    [
+        (StepError("it broke"), "it broke"),
+        (StepError("it broke", hint="mend it"), "it broke (mend it)"),
+        (RuntimeError("a bug"), "RuntimeError: a bug"),
+    ],
 )
 def test_errors_of_a_function_are_the_steps(bench: Bench, error: Exception, message: str) -> None:
     async def body() -> AsyncIterator[StreamEvent]:

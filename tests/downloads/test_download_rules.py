@@ -239,7 +239,7 @@ def test_highest_seen(tmp_path: Path) -> None:
     seen.record("go", "1.10", DIGEST)
     seen.record("go", "1.9")
     assert HighestSeen(seen.path).highest("go") == "1.10"
-    with pytest.raises(DownloadRefusedError, match=r"1\.9 is older than 1\.10"):
+    with pytest.raises(DownloadRefusedError, match=r"1\.9, which is older than 1\.10"):
         seen.require("go", "1.9")
     seen.require("go", "1.9", allow_downgrade=True)
     seen.require("go", "1.10", digest=DIGEST)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from update_all.core.errors import DownloadError, DownloadRefusedError, IntegrityError
-from update_all.core.streaming import ProgressEvent, StreamEvent
+from update_all.core.streaming import ProgressEvent, StreamEvent, WarningEvent
 from update_all.downloads.cache import Cache
 from update_all.downloads.fetch import fetch
 from update_all.downloads.pace import Clock
@@ -283,7 +283,8 @@ def test_unverified_is_refused_unless_allowed(server: Publisher, cache: Cache) -
         download(spec, cache)
     assert not server.requests
     events = download(spec, cache, DownloadSettings(allow_unverified=True))
-    assert "tls-only" in getattr(events[-1], "message", "")
+    assert getattr(events[-1], "message", "") == "tool.tar.gz: unverified"
+    assert [event.code for event in events if isinstance(event, WarningEvent)] == ["unverified"]
     assert stored(spec, cache) == DATA
     download(spec, cache, DownloadSettings(allow_unverified=True))
     assert len(server.requests) == 2

@@ -40,8 +40,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def worker(self, name: str, seconds: float, *ignore: str) -> list[str]:
-        """The argument list of a worker (worker.py)."""
+    def worker(self, name: str, seconds: float | Path, *ignore: str) -> list[str]:
+        """The argument list of a worker (worker.py): how long it works, or the file that ends it."""
         options = [word for number in ignore for word in ("--ignore", number)]
         program = str(HERE / "worker.py")
         return [sys.executable, "-I", "-S", program, str(self.path), name, str(seconds), *options]
@@ -87,13 +87,14 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run said at its end. `peak` is its peak memory in bytes."""
+    """What a run said at its end. `peak` is its peak memory in bytes; `warnings` came with the states."""
 
     exit: int
     message: str
     peak: int
     stdout: str
     stderr: str
+    warnings: str
 
 
 class Scenario:
@@ -201,6 +202,7 @@ def finished(process: subprocess.Popen[str]) -> Report:
         peak=int(str(values.get("peak", 0))),
         stdout=stdout,
         stderr=stderr,
+        warnings=str(values.get("warnings", "")),
     )
 
 
@@ -215,6 +217,11 @@ def _living(tag: str, token: str) -> Iterator[tuple[int, str]]:
             named = bool(token) and token in line
             if alive and (named or wanted in (directory / "environ").read_bytes().split(b"\0")):
                 yield int(directory.name), line.strip()
+
+
+def living(token: str) -> dict[int, str]:
+    """Everything that lives with this token in its command line: pid → command line."""
+    return {pid: line for pid, line in _living("", token) if token in line}
 
 
 def find(living: dict[int, str], part: str) -> list[int]:

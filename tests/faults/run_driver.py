@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypedDict
@@ -29,6 +29,7 @@ from update_all.core import (
     supervision,
 )
 from update_all.core import session as sessions
+from update_all.core.command import Command
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.models import UpdateCommand, UpdateStep
@@ -80,6 +81,9 @@ class Privileges:
     async def release(self) -> None:
         return None
 
+    async def let_ask(self, command: Command, too_late: Callable[[], bool]) -> bool:
+        return False
+
 
 class ScenarioPlugin(BasePlugin):
     """A plugin as the scenario describes it."""
@@ -128,6 +132,8 @@ def _switch_off(protection: str, directory: Path) -> None:
             raise SystemExit(f"the shim has changed: {old!r} is not in it")
         processes.SHIM = directory / "shim.py"
         processes.SHIM.write_text(shim.replace(old, new))
+    elif protection == "traces":
+        setattr(sessions, "_traces", lambda directory, plugin: [])  # noqa: B010 - not ours to replace
     elif protection == "sweep":
         process_tree.marked = lambda key, spool: []
     elif protection == "flush":
@@ -255,7 +261,8 @@ def _session(options: argparse.Namespace, plugins: Sequence[ScenarioPlugin], job
         opened = [_open(session, plan_plugin(plugin, plugin.lowered_steps()), options) for plugin in left]
         result = asyncio.run(_run(session, opened, jobs, options.show))
     endings = {name: ending.value for name, ending in result.plugins.items()}
-    return _report(result.exit_code, endings=endings, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return _report(result.exit_code, endings=endings, seconds=seconds, warnings="\n".join(session.warnings))
 
 
 if __name__ == "__main__":

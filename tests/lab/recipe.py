@@ -32,8 +32,6 @@ class Recipe(ABC):
     """Each of its tests takes less than 5 s."""
     tells_updates: ClassVar[bool] = True
     """Whether the tool can be asked what is outdated; else a run always runs, and changes nothing."""
-    known: ClassVar[Mapping[str, str]] = {}
-    """Column → what does not hold, and why."""
 
     def __init__(self, room: Room) -> None:
         self.room = room

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 
 DIRECTORIES = ("/etc", "/opt", "/root", "/usr", "/var")
@@ -162,14 +163,27 @@ class Room:
         return found
 
     def kill(self) -> None:
-        """Kill -9 everything in the room, until nothing is left."""
+        """Kill -9 everything in the room, until nothing is left, in an order that is another one each time.
+
+        The order is printed: who sees whom die may make the difference.
+        """
         deadline = time.monotonic() + 20
         while found := list(self.processes()):
-            assert time.monotonic() < deadline, f"cannot be killed: {found}"
-            for number in found:
+            assert time.monotonic() < deadline, f"cannot be killed: {sorted(found)}"
+            SystemRandom().shuffle(found)
+            names = [_name(process) for process in found]
+            for process in found:
                 with suppress(ProcessLookupError):
-                    os.kill(number, signal.SIGKILL)
+                    os.kill(process, signal.SIGKILL)
+            print("killed:", *names)
             time.sleep(0.02)
+
+
+def _name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return "gone"
 
 
 UPDATE_ALL = (sys.executable, "-m", "update_all")

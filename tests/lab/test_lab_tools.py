@@ -76,15 +76,11 @@ def nothing_new(recipe: Recipe) -> str:
     return "up-to-date" if recipe.tells_updates else "cannot-know"
 
 
-def on_each(column: str) -> pytest.MarkDecorator:
-    """Every recipe, but where it is known what does not hold."""
-    found = []
-    for kind in RECIPES:
-        marks = [] if kind.quick else [pytest.mark.lab]
-        if column in kind.known:
-            marks.append(pytest.mark.xfail(reason=kind.known[column], strict=True))
-        found.append(pytest.param(kind, id=kind.plugin, marks=marks))
-    return pytest.mark.parametrize("recipe", found, indirect=True)
+on_each = pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(kind, id=kind.plugin, marks=[] if kind.quick else [pytest.mark.lab]) for kind in RECIPES],
+    indirect=True,
+)
 
 
 @pytest.fixture
@@ -106,7 +102,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path, record_property: Reco
             found.close()
 
 
-@on_each("cycle")
+@on_each
 def test_cycle(recipe: Recipe, record_property: Record) -> None:
     before = ask(recipe.room, "check", recipe.plugin)
     assert before.plugin(recipe.plugin).get("status") == nothing_new(recipe), before.document
@@ -134,7 +130,7 @@ def test_cycle(recipe: Recipe, record_property: Record) -> None:
     record_property("seen", seen if recipe.tells_updates else f"{seen}; not known before the run")
 
 
-@on_each("offline")
+@on_each
 def test_offline(recipe: Recipe, record_property: Record) -> None:
     recipe.outdate(pausing=False)
     before = recipe.installed()
@@ -152,12 +148,12 @@ def test_offline(recipe: Recipe, record_property: Record) -> None:
     record_property("seen", str(found["reason"]).replace(str(recipe.room.folder), ""))
 
 
-@on_each("killed, then resume")
+@on_each
 def test_killed_then_resume(recipe: Recipe, record_property: Record) -> None:
     killed(recipe, record_property, "resume")
 
 
-@on_each("killed, then run")
+@on_each
 def test_killed_then_run(recipe: Recipe, record_property: Record) -> None:
     killed(recipe, record_property, "run", "--yes", recipe.plugin)
 

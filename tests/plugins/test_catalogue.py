@@ -27,6 +27,9 @@ class WithTwoThings(DeclarativePlugin):
     async def installed_versions(self) -> dict[str, str]:
         return {"one": "1", "two": "1"}
 
+    async def unfinished(self) -> list[Change]:
+        return [Change("one"), Change("two")] if self.definition.unfinished else []
+
 
 def steps(path: Path, home: Path) -> list[UpdateStep]:
     """The steps where two things can be updated, for a user with an empty environment."""
@@ -43,7 +46,9 @@ def test_at_least_eighty_tools() -> None:
 def test_the_steps_are_complete_in_an_empty_environment(path: Path, tmp_path: Path) -> None:
     found = steps(path, tmp_path)
     declared = definition(path)
-    assert [step.name for step in found if step.commands] == [step.name for step in declared.step]
+    assert [step.name for step in found if not step.name.startswith("find-")] == [
+        step.name for step in declared.step
+    ]
     for step in found:
         for command in step.commands or ():
             assert all("${" not in part and part != "~" and not part.startswith("~/") for part in command.cmd)

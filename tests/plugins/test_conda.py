@@ -80,7 +80,8 @@ elif given[:1] == ["update"]:
     if "--all" not in given:
         new = {{name: new[name] if name in words else version for name, version in old.items()}}
     changed = sorted(name for name in old if old[name] != new[name])
-    if state["dead"] or prefix in state["broken"]:
+    locked = "--dry-run" not in given and prefix in state["locked"]
+    if state["dead"] or prefix in state["broken"] or locked:
         print(json.dumps(state["error"]))
         sys.exit(1)
     elif "--dry-run" not in given:
@@ -112,6 +113,7 @@ class Conda:
             "index": {"numpy": "2.0", "conda": "24.1"},
             "dead": False,
             "broken": [],
+            "locked": [],
             "error": DEAD,
         }
         tool = machine.root / "bin" / program
@@ -223,7 +225,7 @@ def test_every_environment_is_a_step_and_a_second_run_is_a_no_op(conda: Conda) -
     assert len(conda.updated) == 4
 
 
-def test_a_failing_environment_does_not_stop_the_others(conda: Conda) -> None:
+def test_a_failing_environment_is_resumed_and_nothing_done_is_done_again(conda: Conda) -> None:
     broken = conda.add(conda.base / "envs/broken", {"numpy": "1.26"})
     fine = conda.add(conda.base / "envs/fine", {"numpy": "1.26"})
     check = asyncio.run(CondaPackagesPlugin().check())
@@ -231,7 +233,36 @@ def test_a_failing_environment_does_not_stop_the_others(conda: Conda) -> None:
     assert [step.name for step in steps] == ["base", "broken", "fine"]
     assert all(step.depends_on == [] and "conda" in step.mutexes for step in steps)
     assert CondaPackagesPlugin.parallel_steps
-    assert {installed_in(prefix)["numpy"] for prefix in (broken, fine)} == {"1.26"}
+    conda.save(locked=[str(broken)])
+    assert conda.machine.run("run", "conda-packages", "--yes").code == 1
+    assert conda.updated == [str(conda.base)]
+    assert installed_in(broken)["numpy"] == "1.26"
+    conda.save(locked=[])
+    assert conda.machine.run("resume").code == 0
+    assert conda.updated == [str(conda.base), str(broken), str(fine)]
+    assert {installed_in(prefix)["numpy"] for prefix in (broken, fine)} == {"2.0"}
+
+
+def test_an_environment_that_cannot_be_solved_does_not_stop_the_others(conda: Conda) -> None:
+    stuck = conda.add(conda.base / "envs/stuck", {"numpy": "1.26"})
+    fine = conda.add(conda.base / "envs/fine", {"numpy": "1.26"})
+    conda.save(broken=[str(stuck)])
+    answer = asyncio.run(CondaPackagesPlugin().check())
+    assert (answer.status, answer.runnable) == (CheckStatus.CANNOT_KNOW, True)
+    assert answer.reason.startswith("stuck: ")
+    assert conda.machine.run("run", "conda-packages", "--yes").code == 1
+    assert [installed_in(prefix)["numpy"] for prefix in (stuck, fine)] == ["1.26", "2.0"]
+
+
+def test_conda_itself_fails_and_is_resumed(conda: Conda) -> None:
+    conda.save(locked=[str(conda.base)])
+    assert conda.machine.run("run", "conda-self", "--yes").code == 1
+    assert installed_in(conda.base)["conda"] == "23.1"
+    conda.save(locked=[])
+    assert conda.machine.run("resume").code == 0
+    assert installed_in(conda.base)["conda"] == "24.1"
+    assert conda.machine.run("run", "conda-self", "--yes").code == 0
+    assert conda.updated == [str(conda.base)]
 
 
 def test_a_dead_index_is_not_up_to_date(conda: Conda) -> None:

@@ -96,6 +96,9 @@ class TwoThings(DeclarativePlugin):
     async def installed_versions(self) -> dict[str, str]:
         return {"one": "1", "two": "1"}
 
+    async def unfinished(self) -> list[Change]:
+        return [Change("one"), Change("two")] if self.definition.unfinished else []
+
 
 def planned(plugin: BasePlugin, check: CheckResult) -> list[UpdateStep]:
     """The steps of a run after `check`; the test is skipped where the tool must be asked for them."""

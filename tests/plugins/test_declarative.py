@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -306,3 +307,28 @@ def test_what_the_environment_holds_is_no_template() -> None:
     assert expand("${X}/{fact}", {"X": "{evil}"}) == "{{evil}}/{fact}"
     assert expand("${lower} $X ${X:-~/a}", {"HOME": "/h"}) == "${lower} $X ~/a"
     assert expand("${X:-~/a}", {"HOME": "/h"}) == "/h/a"
+
+
+def test_a_checkout_is_moved_forward(make: Make, tmp_path: Path) -> None:
+    def git(place: Path, *arguments: str) -> str:
+        named = ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
+        done = subprocess.run(["git", *named, "-C", str(place), *arguments], check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    remote, place = tmp_path / "remote", tmp_path / "tool"
+    remote.mkdir()
+    git(remote, "init", "--quiet", "--initial-branch=main")
+    git(remote, "commit", "--quiet", "--allow-empty", "--message", "first")
+    git(tmp_path, "clone", "--quiet", str(remote), str(place))
+    git(remote, "commit", "--quiet", "--allow-empty", "--message", "second")
+    tip = git(remote, "rev-parse", "HEAD")
+    text = STEP.replace('cmd = ["demo", "update"]', f'fast-forward = "{place}"')
+    (step,) = make(text).get_update_steps()
+    assert step.commands is None
+
+    async def run() -> list[StreamEvent]:
+        assert step.execute_fn is not None
+        return [event async for event in step.execute_fn()]
+
+    assert asyncio.run(run())
+    assert git(place, "rev-parse", "HEAD") == tip

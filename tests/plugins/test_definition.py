@@ -28,6 +28,7 @@ name = "update"
 description = "Update everything"
 cmd = ["demo", "update"]
 """
+FORWARD = '[[step]]\nname = "update"\ndescription = "Update"\nfast-forward = "{}"\n'
 OUTDATED = """
 [outdated]
 cmd = ["demo", "outdated"]
@@ -103,7 +104,7 @@ def test_the_template_is_valid_as_it_stands() -> None:
         (HEAD + STEP + 'phase = "exekute"', "$.step[0].phase: 'exekute' is not known", "'execute'"),
         (
             HEAD + STEP.replace('["demo", "update"]', '"demo update"'),
-            "$.step[0].cmd: expected 'array | null', got 'str'",
+            "$.step[0].cmd: expected a list, got a text",
             "",
         ),
         (HEAD + STEP + "timeout = true", "$.step[0].timeout: ", ""),
@@ -122,6 +123,9 @@ def test_the_template_is_valid_as_it_stands() -> None:
         (HEAD + STEP.replace('"demo", ', '"./demo", '), "$.step[0].cmd[0]: './demo' must be absolute", ""),
         (HEAD + STEP.replace('"demo", ', '"/x/../y", '), "$.step[0].cmd[0]: ", ""),
         (HEAD + STEP + 'cwd = "work"', "$.step[0].cwd: 'work' must be absolute", ""),
+        (HEAD + STEP + 'fast-forward = "/x"', "$.step[0]: must have exactly one of cmd, cmds, fast-f", ""),
+        (HEAD + FORWARD.format("x"), "$.step[0].fast-forward: 'x' must be absolute", ""),
+        (HEAD + FORWARD.format("/x") + "sudo = true", "go with commands, not with `fast-forward`", ""),
         (HEAD + STEP + 'error-patterns = ["(a+)+$"]', "$.step[0].error-patterns[0]: the pattern", ""),
         (HEAD + STEP + 'error-patterns = ["("]', "is no regular expression", ""),
         (HEAD + OUTDATED.replace("regex", "columns = ['item']\nregex") + STEP, "one of regex, json", ""),

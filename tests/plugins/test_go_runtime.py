@@ -193,9 +193,44 @@ def test_an_older_offer_than_before_is_refused(tmp_path: Path, site: GoSite) -> 
     site.withdraw()
     answer = asyncio.run(plugin_at(directory, site).check())
     assert answer.status is CheckStatus.CANNOT_KNOW
-    assert "1.21.5 is older than 1.22.0" in answer.reason
+    assert "1.21.5, which is older than 1.22.0" in answer.reason
     allowed = asyncio.run(plugin_at(directory, site, allow_downgrade=True).check())
     assert [change.new for change in allowed.updates] == ["1.21.5"]
+
+
+def test_what_the_refusal_of_an_older_version_says_to_type_is_enough(machine: Machine, site: GoSite) -> None:
+    """Once: afterwards the older version is what was seen, and one older than that is refused again."""
+    directory = plant(go_at(machine, site), go_tree("1.20"))
+    site.publish("1.22.0")
+    assert machine.run("run", "go-runtime", "--yes").code == 0
+    site.withdraw()
+    told = machine.run("check", "go-runtime").out
+    typed = told[told.index("update-all config set") :].partition(")")[0].split()[1:]
+    assert machine.run(*typed).code == 0
+    assert machine.run("run", "go-runtime", "--yes").code == 0
+    assert says(directory) == "1.21.5"
+    machine.config_file.write_text(machine.config_file.read_text().replace("allow_downgrade = true", ""))
+    assert machine.run("check", "go-runtime").code == 0
+    site.withdraw()
+    site.publish("1.21.4")
+    assert "older than 1.21.5" in machine.run("check", "go-runtime").out
+
+
+def test_an_archive_that_is_gone_from_the_cache_is_told_with_the_way_out(
+    machine: Machine, site: GoSite, tmp_path: Path
+) -> None:
+    directory = plant(go_at(machine, site), go_tree("1.20"))
+    assert machine.run("run", "go-runtime", "--yes", "--download-only").code == 0
+    for path in machine.root.glob("cache/*/downloads/sha256-*"):
+        path.unlink()
+    failed = machine.run("resume")
+    assert (failed.code, "no longer in the cache" in failed.out) == (1, True)
+    plugin = plugin_at(plant(tmp_path / "go", go_tree("1.20")), site)
+    run_step(plugin, "check-version")
+    with pytest.raises(StepError, match="no longer in the cache") as caught:
+        run_step(plugin, "extract")
+    assert machine.run(*caught.value.hint.split()[1:], "--yes").code == 0
+    assert says(directory) == "1.21.5"
 
 
 def test_a_release_with_other_bytes_than_before_is_refused(tmp_path: Path, site: GoSite) -> None:

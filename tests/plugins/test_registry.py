@@ -17,9 +17,8 @@ from update_all.plugins import sources
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.builtin import BUILT_IN, CATALOGUE
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import MAX_DEFINITION_BYTES
 from update_all.plugins.registry import Entry, discover, entry_points, order_between
-from update_all.plugins.sources import Kind, Origin, SearchPaths, distrust, scan
+from update_all.plugins.sources import MAX_DEFINITION_BYTES, Kind, Origin, SearchPaths, distrust, scan
 from update_all.plugins.template import new_definition
 
 ROOT = os.geteuid() == 0
@@ -209,9 +208,11 @@ def test_what_was_parsed_is_not_parsed_again(
     put(user, "tool7", new_definition("tool7").replace("Update everything", "Update all"))
     assert discover(paths).entries() == first
     assert read == ["tool7.toml"]
-    (tmp_path / "cache" / "plugins.msgpack").write_bytes(b"garbage")
+    for name in ("plugins.json", "plugins.msgpack"):
+        (tmp_path / "cache" / name).write_bytes(b"garbage")
     assert discover(paths).entries() == first
-    (tmp_path / "cache" / "plugins.msgpack").chmod(0o666)
+    for name in ("plugins.json", "plugins.msgpack"):
+        (tmp_path / "cache" / name).chmod(0o666)
     read.clear()
     assert discover(paths).entries() == first
     assert len(read) >= 20

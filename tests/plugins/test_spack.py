@@ -6,21 +6,29 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from update_all.api import CheckStatus, PluginConfig, StepError
+from update_all.api import CheckStatus, PluginConfig, QueryOutput, StepError
+from update_all.plugins.checkouts import Note
 from update_all.plugins.spack import SpackPlugin
 
 sys.path.insert(0, str(Path(__file__).parent))
-from release_steps import machine_at, run_step
+from release_steps import machine_at, printed, run_step
 
 NEW_SPACK = '#!/bin/sh\ncase "$*" in "repo update") touch "$0.updated";; --version) echo 1.0.0;; esac\n'
 OLD_SPACK = """#!/bin/sh
 case "$*" in
 "repo update") echo "spack repo: error: argument SUBCOMMAND: invalid choice: 'update'" >&2; exit 2;;
 --version) echo 0.21.0;;
+esac
+"""
+RECIPES_FAIL_ONCE = """#!/bin/sh
+case "$*" in
+"repo update") test -e "$0.tried" || { touch "$0.tried"; echo "no network" >&2; exit 1; };;
+--version) echo 1.0.0;;
 esac
 """
 BROKEN = "#!/bin/sh\nexit 1\n"
@@ -124,6 +132,85 @@ def test_a_commit_that_does_not_run_is_left_again(
     assert subprocess.run([checkout / "bin/spack", "--version"], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_move_that_was_killed_before_its_trial_is_tried(
+    plugin: SpackPlugin, upstream: Upstream, checkout: Path, works: bool
+) -> None:
+    """Killed between the move and the first run of what came: git says that the checkout is the newest."""
+    before = git(checkout, "rev-parse", "HEAD")
+    new = upstream.commit(NEW_SPACK if works else BROKEN)
+    with pytest.raises(Cut):
+        run_step(CutOff(plugin.config), "git-pull")
+    assert git(checkout, "rev-parse", "HEAD") == new
+    (change,) = asyncio.run(plugin.check()).updates
+    assert (change.old, change.new) == (before[:12], new[:12])
+    if works:
+        run_step(plugin, "git-pull")
+        assert asyncio.run(plugin.check()).status is CheckStatus.UP_TO_DATE
+    else:
+        with pytest.raises(StepError, match=f"Spack is at {before[:12]} again"):
+            run_step(plugin, "git-pull")
+    assert git(checkout, "rev-parse", "HEAD") == (new if works else before)
+
+
+class Cut(Exception):  # noqa: N818 - it stands for a kill, which is no error
+    """The process ended here."""
+
+
+class CutOff(SpackPlugin):
+    """Ends when the new Spack would be run for the first time."""
+
+    async def query(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 20.0,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> QueryOutput:
+        if argv[0].endswith("bin/spack"):
+            raise Cut
+        return await super().query(argv, timeout=timeout, env=env, cwd=cwd)
+
+
+def test_a_move_that_was_killed_half_way_is_finished(
+    plugin: SpackPlugin, upstream: Upstream, checkout: Path
+) -> None:
+    """What a git that was killed while it wrote files leaves: the note, its lock, a mixed tree."""
+    before = git(checkout, "rev-parse", "HEAD")
+    upstream.commit()
+    new = git(upstream.place, "rev-parse", "HEAD")
+    git(checkout, "fetch", "--quiet")
+    Note("refs/heads/develop", before, new).write(checkout / ".git")
+    (checkout / "bin/spack").write_text(git(upstream.place, "show", "HEAD:bin/spack") + "\n")
+    (checkout / ".git/index.lock").touch()
+    assert asyncio.run(plugin.check()).status is CheckStatus.UPDATES
+    run_step(plugin, "git-pull")
+    assert git(checkout, "rev-parse", "HEAD") == new
+    assert git(checkout, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_each_step_fails_and_resume_goes_on(
+    tmp_path: Path, upstream: Upstream, checkout: Path, config_lines: str
+) -> None:
+    """First git cannot write, then the recipes fail: Spack runs, and a new process finishes."""
+    with machine_at(tmp_path) as machine:
+        machine.config(config_lines)
+        new = upstream.commit(RECIPES_FAIL_ONCE)
+        (checkout / ".git/packed-refs.lock").touch()
+        (checkout / ".git/refs/update-all").touch()
+        assert machine.run("run", "spack", "--yes").code == 1
+        assert printed(checkout / "bin/spack", "--version") == "0.21.0\n"
+        (checkout / ".git/packed-refs.lock").unlink()
+        (checkout / ".git/refs/update-all").unlink()
+        failed = machine.run("resume")
+        assert (failed.code, "update" in failed.out) == (1, True)
+        assert printed(checkout / "bin/spack", "--version") == "1.0.0\n"
+        ended = machine.run("resume")
+        assert ended.code == 0, ended.err + ended.out
+        assert git(checkout, "rev-parse", "HEAD") == new
+
+
 def left_alone(plugin: SpackPlugin, checkout: Path, reason: str) -> None:
     """Check and step say why, and nothing moves."""
     before = git(checkout, "rev-parse", "HEAD")
@@ -150,7 +237,7 @@ def test_a_rewritten_history_is_not_followed(plugin: SpackPlugin, upstream: Upst
     before = git(checkout, "rev-parse", "HEAD")
     git(upstream.place, "commit", "--quiet", "--amend", "-m", "another history")
     upstream.commit()
-    with pytest.raises(StepError, match="git merge"):
+    with pytest.raises(StepError, match="cannot be moved forward"):
         run_step(plugin, "git-pull")
     assert git(checkout, "rev-parse", "HEAD") == before
 

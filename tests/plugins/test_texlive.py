@@ -234,6 +234,23 @@ def test_a_package_lost_in_a_kill_is_installed_again(
 
 
 @real
+@pytest.mark.parametrize("published", [True, False])
+def test_a_new_run_knows_what_an_unfinished_one_lost(texlive: TexLive, published: bool) -> None:
+    """The first run fails; what a kill would have done to the package is done by hand."""
+    assert texlive.machine.run("run", "texlive-packages", "--yes").code == 1
+    texlive.tlmgr("update", "--self")
+    texlive.tlmgr("remove", "--force", "foo")
+    if not published:
+        texlive.publish({"texlive.infra": 2, "bar": 1})
+    assert texlive.machine.run("check", "texlive-packages").code == (100 if published else 0)
+    ended = texlive.machine.run("run", "texlive-packages", "--yes")
+    assert ended.code == 0, ended.err + ended.out
+    assert texlive.installed().get("foo") == ("2" if published else None)
+    texlive.tlmgr("remove", "--force", "bar")
+    assert texlive.machine.run("check", "texlive-packages").code == 0, "what its owner removed stays removed"
+
+
+@real
 def test_the_distributions_is_left_to_it_and_the_users_tree_is_not(
     texlive: TexLive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

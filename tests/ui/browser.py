@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -50,6 +51,16 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         return self._send("/execute/sync", script=script, args=list(arguments))
+
+    def prefer(self, scheme: str) -> None:
+        """Show pages as to a person who prefers the colour scheme "light" or "dark"."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        parameters = {"features": features}
+        self._send("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params=parameters)
+
+    def picture(self) -> bytes:
+        """What is in the window, as a PNG image."""
+        return base64.b64decode(self._ask("GET", "/screenshot"))
 
     def console(self) -> list[str]:
         """What has been written to the console, errors of the page's policy among it."""

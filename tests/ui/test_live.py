@@ -21,7 +21,8 @@ from update_all.core.streaming import (
     StepWaitEvent,
     StreamEvent,
 )
-from update_all.ui.live import LivePrinter, line_cap, render, visible_width
+from update_all.ui.live import LivePrinter, line_cap, render
+from update_all.ui.region import visible_width
 from update_all.ui.text import Style, display_width
 
 SCREENS = Path(__file__).parent / "screens"
@@ -90,7 +91,7 @@ def test_no_line_is_too_wide_and_there_are_not_too_many(
 
 def test_order_is_failed_running_waiting() -> None:
     lines = render(viewed(middle_of_a_run()), 100, 60, LATER, Style())
-    assert [line[:2] for line in lines[:6]] == ["✖ ", "⏵ ", "⏵ ", "⏵ ", "◷ ", "◷ "]
+    assert [line[:2] for line in lines[:6]] == ["✖ ", "► ", "► ", "► ", "◷ ", "◷ "]
     assert [line.split()[1] for line in lines[1:4]] == ["apt", "日本語ツール", "go-runtime"]
 
 

@@ -26,7 +26,7 @@ def test_a_line_for_each_start_wait_end_and_warning() -> None:
     lines = printed(whole_run())
     assert lines[0] == "     0s  running 7 plugins, 13 steps, expected 2m00s to 3m20s"
     for expected in (
-        "     0s  ⏵ apt refresh 1/3, usually 5s",
+        "     0s  ► apt refresh 1/3, usually 5s",
         "     0s  ◷ snap refresh waits for network (held by apt refresh)",
         "     5s  ✔ apt refresh done in 4.9s",
         "     9s  ⚠ apt: a repository is unreachable (see: explain apt)",

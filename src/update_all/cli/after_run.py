@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from update_all.core.aftermath import Aftermath, look
 from update_all.core.cleaning import clean_line, secrets_of
 from update_all.core.config_schema import Config, NotifyConfig
 from update_all.core.models import JsonValue
@@ -140,10 +141,8 @@ async def _notify_ntfy(address: str, title: str, text: str) -> list[str]:
     return [] if answer.is_success else [f"no ntfy notification: the server answered {answer.status_code}"]
 
 
-def advice(view: RunView, root: Path = Path("/")) -> list[tuple[str, str]]:
-    """What is left to do, for the summary of a run that has changed something."""
-    from update_all.core.aftermath import look
-
+def left_to_do(view: RunView, root: Path = Path("/")) -> Aftermath:
+    """What this machine needs after a run; nothing is asked for where nothing has changed."""
     if not any(row.changes for row in view.plugins.values()):
-        return []
-    return look(root).advice()
+        return Aftermath()
+    return look(root)

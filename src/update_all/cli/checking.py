@@ -80,7 +80,7 @@ async def check_one(plugin: BasePlugin) -> CheckResult:
     except TimeoutError:
         return CheckResult.cannot_know(f"no answer within {CHECK_SECONDS:g} s")
     except UpdateAllError as error:
-        return CheckResult.cannot_know(error.message)
+        return CheckResult.cannot_know(error.described)
     except Exception as error:  # noqa: BLE001 - a plugin of anybody; its bug is its answer
         return CheckResult.cannot_know(f"its check failed: {type(error).__name__}: {error}")
 

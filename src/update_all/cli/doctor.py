@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ from update_all.cli.json_output import write_json
 from update_all.cli.running import ROOT_LOCK
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core import host_checks
+from update_all.core.config_schema import SudoCommand
 from update_all.core.errors import ConfigError, StateError
+from update_all.core.guards import HINTS, is_metered, power
 from update_all.core.history import History
 from update_all.core.host_checks import Finding, Level
+from update_all.core.inhibit import inhibitor
 from update_all.core.models import CheckStatus
 from update_all.core.paths import Directories, directories
-from update_all.core.privilege import Privilege
+from update_all.core.privilege import Backend, Privilege
 from update_all.ui.terminal import Sink, style_of
 from update_all.ui.text import Style
 
@@ -56,7 +60,18 @@ def lines(findings: Sequence[Finding], style: Style) -> list[str]:
         found.append(f"{marks[finding.level]} {finding.check:<{width}}  {style.text(finding.text)}")
         if finding.mend and finding.level is not Level.OK:
             found.append(f"  {'':<{width}}  {style.marks.arrow} {style.text(finding.mend)}")
-    return found
+    return [*found, "", verdict(findings)]
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """The last line: how much is wrong."""
+    bad = sum(finding.level is Level.BAD for finding in findings)
+    warnings = sum(finding.level is Level.WARNING for finding in findings)
+    if not bad and not warnings:
+        return "Nothing is wrong."
+    parts = [f"{bad} must be mended"] if bad else ["Nothing must be mended"]
+    parts += [f"{warnings} to know of"] if warnings else []
+    return ", ".join(parts) + "."
 
 
 def document(findings: Sequence[Finding], code: int) -> dict[str, object]:
@@ -73,7 +88,7 @@ def document(findings: Sequence[Finding], code: int) -> dict[str, object]:
 
 def examine(found: Directories, *, network: bool = False) -> Iterator[Finding]:
     """All checks, in the order in which they are shown."""
-    selection = Selection()
+    selection, sudo = Selection(), SudoCommand.AUTO
     try:
         workspace = Workspace.open()
     except ConfigError as error:
@@ -81,21 +96,24 @@ def examine(found: Directories, *, network: bool = False) -> Iterator[Finding]:
     else:
         yield Finding("configuration", Level.OK, "every key is known and has a value that it may have")
         selection = workspace.select()
+        sudo = workspace.config.sudo.command
         yield from check_plugins(workspace, selection)
     yield from host_checks.check_dpkg()
     yield from host_checks.check_package_locks()
     yield from host_checks.check_pacman_lock()
     yield from host_checks.check_run_locks(found.state, ROOT_LOCK)
     yield from host_checks.check_permissions(*_places(found))
+    yield from host_checks.check_state_place(found.state)
     yield from host_checks.check_state(found.state)
     yield from check_history(found)
-    yield from check_privilege(selection)
+    yield from check_privilege(selection, sudo)
     yield from host_checks.check_disks([found.state, found.cache, Path("/"), Path("/var"), Path("/boot")])
     package = Path(update_all.__file__)
     yield from host_checks.check_clock(
         [package, Path("/var/lib/dpkg/status"), *_children(found.state), *_children(found.state / "runs")],
         package.stat().st_mtime,
     )
+    yield from check_circumstances()
     if network:
         yield from asyncio.run(check_network(selection))
 
@@ -124,7 +142,8 @@ def check_plugins(workspace: Workspace, selection: Selection) -> list[Finding]:
         if entry.overrides:
             text = f"{entry.name} from {entry.place} is used in place of {', '.join(entry.overrides)}"
             problems.append(Finding("plugins", Level.WARNING, text, "if that is not meant, rename it"))
-    fine = f"{len(selection.plugins)} are here, none is broken"
+    count = len(selection.plugins)
+    fine = f"{count} {'finds its tool' if count == 1 else 'find their tools'} here, none is broken"
     return problems or [Finding("plugins", Level.OK, fine)]
 
 
@@ -143,18 +162,62 @@ def check_history(found: Directories) -> list[Finding]:
     return problems or [Finding("history", Level.OK, "it can be read")]
 
 
-def check_privilege(selection: Selection, *, euid: int | None = None) -> list[Finding]:
-    """Whether there is a way to root, where a plugin needs one."""
+def check_privilege(
+    selection: Selection,
+    command: str = SudoCommand.AUTO,
+    *,
+    euid: int | None = None,
+    status: Path = Path("/proc/self/status"),
+) -> list[Finding]:
+    """Whether there is a way to root, where a plugin needs one, and whether it can work."""
     wanted = [plugin.name for plugin in selection.plugins if plugin.sudo_commands]
     if (os.geteuid() if euid is None else euid) == 0:
-        return [Finding("privilege", Level.OK, "running as root")]
-    privilege = Privilege.find(euid=euid)
-    if privilege.program is not None:
-        return [Finding("privilege", Level.OK, f"{privilege.program} is here")]
+        return [Finding("privilege", Level.OK, "you are root; nothing is asked for")]
     if not wanted:
         return [Finding("privilege", Level.OK, "no plugin needs root")]
-    text = f"{', '.join(wanted)} need root, and neither sudo, doas nor run0 is installed"
-    return [Finding("privilege", Level.BAD, text, "install sudo, or run update-all as root")]
+    need = f"{', '.join(wanted)} {'needs' if len(wanted) == 1 else 'need'} root"
+    program = Privilege.find(command, euid=euid).program
+    if program is None:
+        which = "neither sudo, doas nor run0 is" if command == SudoCommand.AUTO else f"{command} is not"
+        return [
+            Finding("privilege", Level.BAD, f"{need}, and {which} installed", "install it, or work as root")
+        ]
+    if _cannot_gain(status):
+        text = f"{need}, and nothing started here can become root (no_new_privs)"
+        return [
+            Finding("privilege", Level.BAD, text, "start update-all outside of this container or service")
+        ]
+    if program.name != Backend.RUN0 and not program.stat().st_mode & stat.S_ISUID:
+        text = f"{need}, and {program} cannot become root: its set-user-ID bit is missing"
+        return [Finding("privilege", Level.BAD, text, f"as root: chmod u+s {program}")]
+    return [Finding("privilege", Level.OK, f"{need}, by way of {program}")]
+
+
+def _cannot_gain(status: Path) -> bool:
+    """proc(5), NoNewPrivs: execve(2) ignores set-user-ID bits from then on."""
+    try:
+        return "NoNewPrivs:\t1\n" in status.read_text("ascii", "replace")
+    except OSError:
+        return False
+
+
+def check_circumstances(machine: Path = Path("/")) -> list[Finding]:
+    """What a run is warned of, and what it does against sleep; nothing where the machine has none of it."""
+    found: list[Finding] = []
+    supply = power(machine / "sys")
+    if supply is not None:
+        found.append(_circumstance("power", supply.text, "battery", troubles=supply.on_battery))
+    metered = asyncio.run(is_metered(machine / "run"))
+    if metered is not None:
+        text = "this network is paid for by volume" if metered else "this network is not paid for by volume"
+        found.append(_circumstance("metered", text, "metered", troubles=metered))
+    if inhibitor(machine / "run") is not None:
+        found.append(Finding("sleep", Level.OK, "a run keeps this machine from sleeping"))
+    return found
+
+
+def _circumstance(check: str, text: str, guard: str, *, troubles: bool) -> Finding:
+    return Finding(check, Level.WARNING, text, HINTS[guard]) if troubles else Finding(check, Level.OK, text)
 
 
 async def check_network(selection: Selection) -> list[Finding]:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from update_all.cli.asking import takes_keys
 from update_all.cli.planned import Planned
 from update_all.cli.running import last_success
 from update_all.cli.workspace import Workspace
@@ -33,6 +34,7 @@ def left_out_steps(workspace: Workspace, planned: Planned, options: argparse.Nam
     """The steps that a run leaves out. Raises UsageError for a step that it cannot start at."""
     found: dict[tuple[str, str], str] = {}
     last_successes, now = last_success(workspace), datetime.now(UTC)
+    answers = takes_keys(options.progress, as_json=options.json, no_input=options.no_input)
     for plan in planned.plans:
         before: list[str] = []
         if options.resume_from:
@@ -46,8 +48,10 @@ def left_out_steps(workspace: Workspace, planned: Planned, options: argparse.Nam
                 found[plan.name, step.name] = f"the run starts at {options.resume_from}"
             elif step.name not in left:
                 found[plan.name, step.name] = "only downloads are wanted"
-            elif reason := not_now(step, last_successes.get((plan.name, step.name)), now):
-                found[plan.name, step.name] = reason
+            else:
+                last_time = last_successes.get((plan.name, step.name))
+                if reason := not_now(step, last_time, now, somebody_answers=answers):
+                    found[plan.name, step.name] = reason
     return found
 
 

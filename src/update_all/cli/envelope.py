@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from update_all.cli.planned import Planned
 from update_all.cli.recording import Recorder
+from update_all.core.aftermath import Aftermath
 from update_all.core.dry_run import describe_step
 from update_all.core.models import Change, JsonValue, UpdateStep
 from update_all.core.planning import PluginPlan
@@ -79,8 +80,10 @@ def _commands(
     return list(describe_step(plan.plugin, step, root=root))
 
 
-def run_document(run_id: str, exit_code: int, record: Recorder, planned: Planned) -> Document:
-    """`update-all.run/1`."""
+def run_document(
+    run_id: str, exit_code: int, record: Recorder, planned: Planned, left: Aftermath
+) -> Document:
+    """`update-all.run/1`; `left` is what the machine needs now."""
     plugins: list[JsonValue] = []
     failed: list[JsonValue] = []
     for completion in record.completions:
@@ -105,6 +108,9 @@ def run_document(run_id: str, exit_code: int, record: Recorder, planned: Planned
         "plugins": plugins,
         **not_planned(planned),
         "warnings": [{"code": item.code, "message": item.message} for item in record.warnings],
+        "reboot": {"needed": bool(left.restart), "why": left.restart},
+        "services": list(left.services),
+        "programs": list(left.programs),
         "next": failed,
     }
 

@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
 from update_all.cli.checking import check_one
@@ -15,7 +15,7 @@ from update_all.cli.planned import plan_one
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
 from update_all.core.errors import StateError, UpdateAllError, unknown_name
-from update_all.core.history import History, Outcome
+from update_all.core.history import History, Outcome, StepRecord
 from update_all.core.models import CheckResult, CheckStatus, UpdateStep
 from update_all.core.planning import PluginPlan
 from update_all.core.state import StateStore
@@ -263,10 +263,20 @@ def _past(history: History, plugin: str, step: str) -> Iterator[str]:
         ]
         if not steps:
             continue
-        failed = next((item for item in reversed(steps) if item.outcome is Outcome.FAILED), None)
-        outcome = f"failed: {failed.error_message or failed.step}" if failed else steps[-1].outcome.value
         when = record.started.astimezone().strftime("%Y-%m-%d %H:%M")
-        yield f"    {when}  {record.id}  {duration(sum(item.seconds for item in steps))}  {outcome}"
+        yield f"    {when}  {record.id}  {duration(sum(item.seconds for item in steps))}  {_outcome(steps)}"
         shown += 1
         if shown == RUNS_SHOWN:
             return
+
+
+def _outcome(steps: Sequence[StepRecord]) -> str:
+    """How steps ended, which come in that order: a resume has its say after the failure."""
+    failures = [item for item in steps if item.outcome is Outcome.FAILED]
+    if not failures:
+        return steps[-1].outcome.value
+    told = failures[-1].error_message or failures[-1].step
+    last = {item.step: item.outcome for item in steps}
+    if Outcome.FAILED in last.values():
+        return f"failed: {told}"
+    return f"{steps[-1].outcome.value}, after it had failed: {told}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from update_all.cli.envelope import Document, change_to
 from update_all.cli.json_output import write_json
@@ -13,13 +15,25 @@ from update_all.cli.options import positive
 from update_all.cli.workspace import Workspace
 from update_all.core.errors import unknown_name
 from update_all.core.history import History, RunDetails, RunRecord
-from update_all.ui.terminal import Sink, style_of
+from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.text import Style, columns, duration, plural, sparkline
+
+RUNS_SEARCHED = 50
+WIDTH = 120
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+_WHERE_TO_LOOK = (
+    "What a run did: update-all history RUN; as a page for a browser: update-all report RUN",
+    "What a plugin did: update-all history PLUGIN; back to the version before: update-all rollback PLUGIN",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", metavar="RUN|PLUGIN", help="one run, or one plugin over time")
     parser.add_argument("--limit", type=positive, default=20, metavar="N", help="how many runs (default: 20)")
+    parser.add_argument(
+        "--since", type=moment, metavar="WHEN", help="only runs since then: 7d, 12h, 2w, or 2026-11-16"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
 
@@ -29,11 +43,13 @@ def run(options: argparse.Namespace) -> int:
     style = style_of(sys.stdout, os.environ, options.color)
     with workspace.history(read_only=True) as history:
         if options.what is None:
-            runs = history.runs(options.limit)
+            runs = history.runs(options.limit, since=options.since)
             if options.json:
                 write_json({"schema": "update-all.history/1", "runs": [_run_to(item) for item in runs]})
                 return 0
-            lines = runs_lines(runs)
+            lines = runs_lines(runs, options.since)
+            if runs and is_terminal(sys.stdout, os.environ):
+                lines += ["", *_WHERE_TO_LOOK]
         else:
             details = history.run(options.what)
             if details is None and options.json:
@@ -50,6 +66,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def moment(text: str) -> datetime:
+    """So long ago (`12h`, `7d`, `2w`), or the beginning of a day or moment in ISO 8601; for argparse."""
+    now = datetime.now().astimezone()
+    if ago := re.fullmatch(r"(\d{1,4})([hdw])", text, re.ASCII):
+        return now - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"must be so long ago, as 12h, 7d or 2w, or a date, as {now:%Y-%m-%d}, not {text!r}"
+        ) from None
+
+
 def _outcome(record: RunRecord) -> str:
     if record.exit_code is None:
         return "unfinished"
@@ -58,8 +87,10 @@ def _outcome(record: RunRecord) -> str:
     return f"{record.failed} failed" if record.failed else "done"
 
 
-def runs_lines(runs: list[RunRecord]) -> list[str]:
+def runs_lines(runs: list[RunRecord], since: datetime | None = None) -> list[str]:
     """One line a run, newest first. Pure."""
+    if not runs and since is not None:
+        return [f"No run has been recorded since {since.astimezone():%Y-%m-%d %H:%M}."]
     if not runs:
         return ["No run has been recorded yet."]
     rows = [
@@ -73,15 +104,22 @@ def runs_lines(runs: list[RunRecord]) -> list[str]:
         ]
         for record in runs
     ]
-    return columns(rows, 120, indent="")
+    return columns(rows, WIDTH, indent="")
 
 
 def details_lines(details: RunDetails) -> list[str]:
     """One run: its steps and changes. Pure."""
     lines = [f"Run {details.run.id}: {_outcome(details.run)}"]
-    for step in details.steps:
-        failed = f"  {step.error_message}" if step.error_message else ""
-        lines.append(f"  {step.plugin}:{step.step}  {step.outcome.value}  {duration(step.seconds)}{failed}")
+    rows = [
+        [
+            f"{step.plugin}:{step.step}",
+            step.outcome.value,
+            duration(step.seconds, precise=True),
+            step.error_message or "",
+        ]
+        for step in details.steps
+    ]
+    lines += columns(rows, WIDTH)
     for plugin, changes in details.changes.items():
         lines.append(f"  {plugin}")
         for change in changes:
@@ -97,8 +135,20 @@ def plugin_lines(history: History, plugin: str, style: Style) -> list[str]:
     lines = [f"{plugin}: failed in {rate:.0%} of its runs" if rate is not None else plugin]
     for step, values in durations.items():
         graph = sparkline(list(reversed(values)), style.marks)
-        lines.append(f"  {step}  {graph}  last {duration(values[0])}")
-    return lines
+        lines.append(f"  {step}  {graph}  last {duration(values[0], precise=True)}")
+    return [*lines, *_changes_over_time(history, plugin)]
+
+
+def _changes_over_time(history: History, plugin: str) -> Iterator[str]:
+    """What the last runs made of the plugin's items, newest first."""
+    for record in history.runs(RUNS_SEARCHED):
+        details = history.run(record.id)
+        changes = details.changes.get(plugin, ()) if details is not None else ()
+        when = record.started.astimezone().strftime("%Y-%m-%d %H:%M")
+        for number, change in enumerate(changes):
+            old, new = change.old or "not installed", change.new or "removed"
+            begin = f"{when}  {record.id}" if number == 0 else " " * (len(when) + 2 + len(record.id))
+            yield f"  {begin}  {change.item}  {old} → {new}"
 
 
 def _durations(history: History, plugin: str) -> dict[str, Sequence[float]]:

@@ -136,13 +136,17 @@ def _overview() -> str:
 
 
 def _run_command(name: str, arguments: list[str]) -> int:
-    import argparse
+    if name == "resume" and not arguments:
+        from update_all.cli.nothing_to_resume import answer
+
+        if answer():
+            return 0
     from importlib import import_module
 
+    from update_all.cli.arguments import Parser
+
     module = import_module(f"update_all.cli.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"update-all {name}", description=module.__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog=f"update-all {name}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
     return _guarded(module.run, options)

@@ -28,6 +28,12 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how the run is shown (default: live on a terminal, else plain)",
     )
+    add_tui(parser)
+
+
+def add_tui(parser: argparse.ArgumentParser) -> None:
+    """The full screen."""
+    parser.add_argument("--tui", action="store_true", help="show the run on the whole terminal")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""From checked plugins to plans, and the plan as a person reads it."""
+"""From checked plugins to plans."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from update_all.cli.checking import Checked, cleaned
 from update_all.cli.workspace import Broken
 from update_all.core.errors import InvalidDefinitionError, UpdateAllError
-from update_all.core.models import Change, ChangeKind, CheckResult, CheckStatus
+from update_all.core.models import CheckResult, CheckStatus
 from update_all.core.planning import PluginPlan, build_graph, plan_plugin
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.registry import order_between
-from update_all.ui.text import Style, columns, duration, plural, size
-
-CHANGES_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -29,6 +26,8 @@ class Planned:
     """Plugins with a step that may have happened, and what a person has to say about it."""
     absent: dict[str, str] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
+    check_seconds: float = 0.0
+    """How long the checks took, all together."""
 
     @property
     def needs_root(self) -> list[str]:
@@ -92,96 +91,3 @@ async def plan_one(plugin: BasePlugin, check: CheckResult, versions: Mapping[str
     """The plan of one plugin, knowing what its check found."""
     steps = await plugin.plan_steps(check)
     return plan_plugin(plugin, steps, check=cleaned(check), versions_before=versions)
-
-
-def plan_lines(
-    planned: Planned, width: int, style: Style, seconds: Mapping[tuple[str, str], float]
-) -> list[str]:
-    """The plan as a table: plugin, what changes, size, usual time, privilege. Pure."""
-    rows = [_row(plan, style, seconds) for plan in planned.plans]
-    lines = columns(rows, width) if rows else []
-    for name, reason in planned.unknown.items():
-        lines.append(f"  {style.text(name)}  cannot know: {style.text(reason)}")
-    lines += [f"  {style.text(item.name)}  broken: {style.text(item.reason)}" for item in planned.broken]
-    return [*lines, "", _total(planned, seconds)] if lines else []
-
-
-def _row(plan: PluginPlan, style: Style, seconds: Mapping[tuple[str, str], float]) -> list[str]:
-    updates = () if plan.check is None else plan.check.updates
-    return [
-        plan.name,
-        _changes_text(updates) if updates else _unchecked_text(plan),
-        _size_text(updates),
-        _usual_text(plan, seconds),
-        "root" if any(step.needs_root for step in plan.steps) else "",
-    ]
-
-
-def _unchecked_text(plan: PluginPlan) -> str:
-    reason = "" if plan.check is None else plan.check.reason
-    return reason or plural(len(plan.steps), "step")
-
-
-def _changes_text(updates: Sequence[Change]) -> str:
-    ordered = sorted(updates, key=_importance)
-    shown = ", ".join(_change_text(change) for change in ordered[:CHANGES_SHOWN])
-    more = f", +{len(updates) - CHANGES_SHOWN}" if len(updates) > CHANGES_SHOWN else ""
-    return shown + more
-
-
-def _importance(change: Change) -> tuple[bool, bool, bool, str]:
-    """Removals, security and majors first."""
-    return (change.kind is not ChangeKind.REMOVE, not change.security, not is_major(change), change.item)
-
-
-def is_major(change: Change) -> bool:
-    """Whether the first number of the version grows."""
-    if change.old is None or change.new is None:
-        return False
-    return change.old.lstrip("v").partition(".")[0] != change.new.lstrip("v").partition(".")[0]
-
-
-def risky(planned: Planned) -> bool:
-    """Whether something is removed or gets a new major version: then Enter is no consent."""
-    updates = [change for plan in planned.plans if plan.check is not None for change in plan.check.updates]
-    return any(change.kind is ChangeKind.REMOVE or is_major(change) for change in updates)
-
-
-def _change_text(change: Change) -> str:
-    match change.kind:
-        case ChangeKind.REMOVE:
-            return f"{change.item} removed"
-        case ChangeKind.INSTALL:
-            return f"{change.item} {change.new}"
-        case _:
-            flag = " security" if change.security else ""
-            return f"{change.item} {change.old} → {change.new}{flag}"
-
-
-def _size_text(updates: Sequence[Change]) -> str:
-    known = [change.size_bytes for change in updates if change.size_bytes is not None]
-    if not known:
-        return ""
-    return size(sum(known)) + ("" if len(known) == len(updates) else "?")
-
-
-def _usual_text(plan: PluginPlan, seconds: Mapping[tuple[str, str], float]) -> str:
-    known = [seconds[plan.name, step.name] for step in plan.steps if (plan.name, step.name) in seconds]
-    return f"~{duration(sum(known))}" if known else ""
-
-
-def _total(planned: Planned, seconds: Mapping[tuple[str, str], float]) -> str:
-    steps = sum(len(plan.steps) for plan in planned.plans)
-    parts = [f"{plural(len(planned.plans), 'plugin')}, {plural(steps, 'step')}"]
-    sizes = [
-        change.size_bytes
-        for plan in planned.plans
-        if plan.check is not None
-        for change in plan.check.updates
-        if change.size_bytes is not None
-    ]
-    if sizes:
-        parts.append(f"{size(sum(sizes))} to fetch")
-    if planned.needs_root:
-        parts.append(f"root for {', '.join(planned.needs_root)}")
-    return "  " + " · ".join(parts)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from update_all.cli.envelope import Document
+from update_all.cli.json_output import write_json
 from update_all.cli.workspace import Workspace
 from update_all.core.cleaning import clean_line
 from update_all.core.errors import StepError, UpdateAllError, UsageError, unknown_name
@@ -23,7 +25,6 @@ from update_all.plugins.lint import (
     check_steps,
     check_together,
 )
-from update_all.plugins.parse_cache import ParseCache
 from update_all.plugins.registry import Entry, Registry
 from update_all.plugins.sources import Candidate, Kind, Origin, scan, stamp_of
 
@@ -42,7 +43,7 @@ class Target:
         return self.registry.load(self.entry.name, self.config)
 
 
-def check_plugins(workspace: Workspace, wanted: Sequence[str], *, live: bool) -> int:
+def check_plugins(workspace: Workspace, wanted: Sequence[str], *, live: bool, as_json: bool) -> int:
     """Print what is wrong with the plugins named, or given as files, or with all; 1 where it is an error.
 
     Raises UsageError for a name or file that does not exist.
@@ -57,7 +58,10 @@ def check_plugins(workspace: Workspace, wanted: Sequence[str], *, live: bool) ->
         answers = asyncio.run(_all_live(targets))
         # Of all plugins, most are for tools that are not here.
         findings += [one for one in answers if wanted or one.path != "detect"]
-    _show(findings, len(targets))
+    if as_json:
+        write_json(findings_document(findings, len(targets)))
+    else:
+        _show(findings, len(targets))
     return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
 
 
@@ -71,7 +75,7 @@ def _target(known: dict[str, Target], word: str) -> Target:
     path = Path(word).absolute()
     if not path.exists() and "/" not in word and not word.endswith(".toml"):
         raise unknown_name("plugin", word, list(known))
-    registry = Registry([_candidate(path)], ParseCache(None))
+    registry = Registry([_candidate(path)], None)
     return Target(registry, registry.entries()[0])
 
 
@@ -165,6 +169,25 @@ async def _live(target: Target) -> list[Finding]:
 
 def _crashed(rule: str, entry: Entry, error: Exception) -> Finding:
     return Finding(Severity.ERROR, rule, entry.place, "$", f"{type(error).__name__}: {error}")
+
+
+def findings_document(findings: Sequence[Finding], count: int) -> Document:
+    """`update-all.plugins-check/1`. `count`: how many plugins were looked at."""
+    return {
+        "schema": "update-all.plugins-check/1",
+        "checked": count,
+        "findings": [
+            {
+                "severity": one.severity.value,
+                "rule": one.rule,
+                "file": one.file,
+                "path": one.path,
+                "message": one.message,
+                "hint": one.hint,
+            }
+            for one in findings
+        ],
+    }
 
 
 def _show(findings: Sequence[Finding], count: int) -> None:

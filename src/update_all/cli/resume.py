@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from update_all.cli import envelope
-from update_all.cli.after_run import after_run
+from update_all.cli.after_run import after_run, left_to_do
 from update_all.cli.dry_run import peeked
 from update_all.cli.failing import warn
+from update_all.cli.full_screen import check_tui
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_engine, add_output, add_progress
 from update_all.cli.planned import Planned, in_order, plan_one
@@ -92,6 +93,7 @@ def unfinished(workspace: Workspace, names: Sequence[str], warnings: list[str]) 
 
 async def go_on(workspace: Workspace, options: argparse.Namespace) -> int:
     """Resume what is unfinished, run by run, holding the lock. Returns the exit code."""
+    check_tui(options.tui, options.progress, as_json=options.json)
     documents: list[JsonValue] = []
     warnings: list[str] = []
     code = 0
@@ -130,15 +132,17 @@ async def _resume_run(
             color=options.color,
             as_json=options.json,
             no_input=options.no_input,
+            tui=options.tui,
         )
         result, view, record = await carry_out(
             workspace, session, planned.plans, recoveries, manner, resumed=True
         )
     code = 1 if result.exit_code == 0 and planned.broken else result.exit_code
-    show_summary(view, manner)
+    left = left_to_do(view)
+    show_summary(view, manner, left)
     for item in planned.broken:
         sys.stderr.write(f"update-all: {item.name} cannot be resumed: {item.reason}\n")
-    document = envelope.run_document(run_id, code, record, planned)
+    document = envelope.run_document(run_id, code, record, planned, left)
     warn(await after_run(workspace.config, document, view))
     return code, document
 

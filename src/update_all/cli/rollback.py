@@ -24,4 +24,8 @@ async def _rollback(workspace: Workspace, options: argparse.Namespace) -> int:
     plugin = workspace.load(options.name)
     async with one_run(workspace, wait=options.wait):
         sys.stdout.write(clean_line(f"{plugin.name}: {await plugin.rollback()}") + "\n")
+    if workspace.enabled(plugin.name):
+        sys.stdout.write(
+            f"The next run would update it again. To leave it: update-all plugins disable {plugin.name}\n"
+        )
     return 0

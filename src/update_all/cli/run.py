@@ -7,35 +7,40 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from datetime import UTC, datetime
 
 from update_all.cli import envelope
-from update_all.cli.after_run import after_run, before_run
-from update_all.cli.asking import ask, somebody_is_there
+from update_all.cli.after_run import after_run, before_run, left_to_do
+from update_all.cli.aside import Screen
+from update_all.cli.asking import ask, somebody_is_there, takes_keys
 from update_all.cli.checking import Checked, check_all
+from update_all.cli.confirming import confirmed
 from update_all.cli.dry_run import dry_run_lines, left_out_steps, peeked
 from update_all.cli.failing import error_to, tell, warn
+from update_all.cli.full_screen import check_tui
+from update_all.cli.guarding import guard
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_engine, add_output, add_progress, add_selection, chosen
-from update_all.cli.planned import Planned, plan_checked, plan_lines, risky
+from update_all.cli.planned import Planned, plan_checked
 from update_all.cli.recording import Recorder
 from update_all.cli.running import (
     Manner,
     carry_out,
     one_run,
-    past_durations,
     show_summary,
-    usual_seconds,
 )
 from update_all.cli.workspace import Selection, Workspace
+from update_all.core.aftermath import Aftermath
 from update_all.core.cleaning import clean
 from update_all.core.errors import HookError, NeedsDecisionError, NeedsInputError, UsageError
 from update_all.core.models import CheckResult, Phase
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session, next_run_id, prune_runs
-from update_all.core.streaming import CheckEvent, StreamEvent
-from update_all.ui.printers import make_printer
-from update_all.ui.terminal import Sink, is_terminal, style_of
+from update_all.core.streaming import CheckEvent, StreamEvent, WarningEvent
+from update_all.ui.checks import ChecksPrinter
+from update_all.ui.printers import Printer, SilentPrinter, make_printer
+from update_all.ui.terminal import style_of
 from update_all.ui.view import RunView
 
 EXIT_INTERRUPTED = 130
@@ -65,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.force and not options.resume_from:
         raise UsageError("--force is for --resume-from STEP, which is not given")
+    check_tui(options.tui, options.progress, as_json=options.json)
     selection = workspace.select(names, options.exclude)
     if options.dry_run:
         return asyncio.run(_dry_run(workspace, selection, options))
@@ -104,13 +110,19 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
         color=options.color,
         as_json=options.json,
         no_input=options.no_input,
+        tui=options.tui,
     )
     events: list[StreamEvent] = []
     planned = await _plan(workspace, selection, options, events)
-    left_out_steps(workspace, planned, options)
+    left_out = left_out_steps(workspace, planned, options)
     if planned.plans:
+        warnings = await guard(workspace, planned.plans)
+        if options.yes or not somebody_is_there(options):
+            events += warnings
+        else:
+            warn([event.message for event in warnings if isinstance(event, WarningEvent)])
         try:
-            if not _confirmed(workspace, planned, options):
+            if not confirmed(workspace, planned, options, manner, left_out):
                 sys.stderr.write("update-all: nothing was run\n")
                 return EXIT_INTERRUPTED
         except NeedsInputError as error:
@@ -137,10 +149,11 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
         )
     prune_runs(workspace.state_directory, workspace.config.keep_runs)
     code = planned.exit_code(result.exit_code)
-    document = envelope.run_document(session.run_id, code, record, planned)
+    left = left_to_do(view)
+    document = envelope.run_document(session.run_id, code, record, planned, left)
     if options.json:
         write_json(document)
-    show_summary(view, manner)
+    show_summary(view, manner, left)
     _show_left_out(planned, manner)
     warn(await after_run(workspace.config, document, view))
     return code
@@ -156,8 +169,8 @@ def _nothing_to_run(planned: Planned, manner: Manner, events: list[StreamEvent])
             printer.handle(event)
     code = planned.exit_code(0)
     if manner.as_json:
-        write_json(envelope.run_document("", code, Recorder(), planned))
-    show_summary(view, manner)
+        write_json(envelope.run_document("", code, Recorder(), planned, Aftermath()))
+    show_summary(view, manner, Aftermath())
     _show_left_out(planned, manner)
     return code
 
@@ -180,10 +193,31 @@ async def _plan(
             known = None if state is None else state.check
             checked.append(Checked(plugin, known or CheckResult.cannot_know("", runnable=True)))
     else:
-        checked = await check_all(selection.plugins, events.append, with_versions=not options.dry_run)
+        began = time.monotonic()
+        checked = await _check(selection, options, events)
+        planned.check_seconds = time.monotonic() - began
     await plan_checked(checked, planned)
     planned.refuse_broken(chosen(options))
     return planned
+
+
+async def _check(
+    selection: Selection, options: argparse.Namespace, events: list[StreamEvent]
+) -> list[Checked]:
+    """Ask all plugins; on a terminal their answers can be seen to come."""
+    printer: Printer = SilentPrinter()
+    began = time.time()
+    if takes_keys("live" if options.tui else options.progress, as_json=options.json, no_input=False):
+        names = [plugin.name for plugin in selection.plugins]
+        printer = ChecksPrinter(sys.stdout, style_of(sys.stdout, os.environ, options.color), names, began)
+
+    def tell(event: StreamEvent) -> None:
+        events.append(event)
+        printer.handle(event)
+
+    with contextlib.closing(printer):
+        async with Screen(printer).ticking():
+            return await check_all(selection.plugins, tell, with_versions=not options.dry_run)
 
 
 def _open(session: Session, planned: Planned, options: argparse.Namespace) -> dict[str, PluginRecovery]:
@@ -198,7 +232,7 @@ def _open(session: Session, planned: Planned, options: argparse.Namespace) -> di
                 recoveries[plan.name] = session.start_afresh(plan)
         except NeedsDecisionError as error:
             planned.plans.remove(plan)
-            planned.undecided[plan.name] = f"{error.message} ({error.hint})"
+            planned.undecided[plan.name] = error.described
     return recoveries
 
 
@@ -211,23 +245,6 @@ async def _dry_run(workspace: Workspace, selection: Selection, options: argparse
         lines = dry_run_lines(planned, left_out, workspace.root_prefix)
         sys.stdout.write(clean("\n".join(lines)) + "\n")
     return planned.exit_code(0)
-
-
-def _confirmed(workspace: Workspace, planned: Planned, options: argparse.Namespace) -> bool:
-    """Show the plan and ask. Raises NeedsInputError where nobody can answer."""
-    if not options.json and options.progress != "jsonl":
-        out = Sink(sys.stdout)
-        style = style_of(sys.stdout, os.environ, options.color)
-        width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
-        seconds = usual_seconds(past_durations(workspace))
-        out.write("\n".join(plan_lines(planned, width, style, seconds)) + "\n")
-    if options.yes or workspace.config.confirm == "never":
-        return True
-    if not somebody_is_there(options):
-        raise NeedsInputError(
-            "the plan was not confirmed, and nobody is there to ask", hint="add --yes to run it"
-        )
-    return ask("Proceed?", default=not risky(planned))
 
 
 def _show_left_out(planned: Planned, manner: Manner) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 
+from update_all.cli.aside import Screen
+from update_all.cli.asking import takes_keys
+from update_all.cli.full_screen import FullScreens
+from update_all.cli.guarding import guard
 from update_all.cli.recording import Recorder
 from update_all.cli.workspace import Workspace
+from update_all.core.aftermath import Aftermath
 from update_all.core.errors import BusyError, StateError
+from update_all.core.inhibit import awake
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import exclusive, exclusive_when_free, holder
 from update_all.core.models import Phase
@@ -24,15 +30,20 @@ from update_all.core.paths import secure_directory
 from update_all.core.planning import PluginPlan, build_graph
 from update_all.core.recovery import PluginRecovery
 from update_all.core.rights import Rights
+from update_all.core.scheduling import Graph
 from update_all.core.session import Session
+from update_all.core.steering import Steering
 from update_all.core.streaming import StreamEvent, WarningEvent
+from update_all.ui.fullscreen import why_not_here
 from update_all.ui.printers import Printer, make_printer
 from update_all.ui.summary import summary
 from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.view import RunView
 
+Durations = Mapping[tuple[str, str], Sequence[float]]
+"""Plugin and step → how many seconds it took in past runs, newest first."""
+
 ROOT_LOCK = Path("/run/lock/update-all-root.lock")
-TICK_SECONDS = 0.1
 
 LADDER = {
     Urgency.FINISH: "Interrupted: nothing new starts; package transactions finish, the rest is being ended."
@@ -40,6 +51,9 @@ LADDER = {
     Urgency.STOP: "Interrupted again: transactions are asked to stop. Ctrl-C again kills what may be killed.",
     Urgency.KILL: "Killing what is left; a package transaction that still runs is left to finish by itself.",
 }
+
+
+EACH_TIME = "{} does not remember the password here: each step that runs as root asks for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class Manner:
     color: str = "auto"
     as_json: bool = False
     no_input: bool = False
+    tui: bool = False
 
 
 @contextlib.asynccontextmanager
@@ -70,7 +85,7 @@ async def one_run(workspace: Workspace, *, wait: bool) -> AsyncIterator[None]:
         yield
 
 
-def past_durations(workspace: Workspace) -> Mapping[tuple[str, str], Sequence[float]]:
+def past_durations(workspace: Workspace) -> Durations:
     """Durations of steps in past runs, newest first; nothing where there is no history."""
     if not workspace.directories.history.exists():
         return {}
@@ -92,7 +107,7 @@ def last_success(workspace: Workspace) -> Mapping[tuple[str, str], datetime]:
         return {}
 
 
-def usual_seconds(durations: Mapping[tuple[str, str], Sequence[float]]) -> dict[tuple[str, str], float]:
+def usual_seconds(durations: Durations) -> dict[tuple[str, str], float]:
     """The median of each step."""
     return {key: median(values) for key, values in durations.items() if values}
 
@@ -111,20 +126,35 @@ async def carry_out(
     durations = past_durations(workspace)
     settings = _settings(workspace, plans, recoveries, manner, durations, resumed)
     view, recorder, interrupts = RunView(), Recorder(), Interrupts()
+    steering = Steering(lambda: escalate(interrupts, sink))
     stream = sys.stdout if not manner.as_json or manner.progress == "jsonl" else sys.stderr
-    printer = make_printer("none" if manner.as_json else manner.progress, stream, color=manner.color)
+    printer = make_printer(_progress(manner), stream, color=manner.color)
+    screen = Screen(printer)
 
     def sink(event: StreamEvent) -> None:
         view.apply(event)
         recorder.handle(event)
         printer.handle(event)
+        screens.handle(event)
 
+    style = style_of(stream, os.environ, manner.color)
+    screens = FullScreens(view, steering, session.directory, style, screen, sink)
+    if resumed:
+        before = [*before, *await guard(workspace, plans)]
     for event in before:
         sink(event)
-    async with _privileges(workspace, plans, recoveries, manner, sink) as rights:
-        with contextlib.closing(printer), _signals(interrupts, sink):
-            ticker = asyncio.ensure_future(_tick(printer))
-            try:
+    async with (
+        awake(wanted=workspace.config.guards.stay_awake),
+        _privileges(workspace, plans, recoveries, manner, sink) as rights,
+    ):
+        with (
+            contextlib.closing(printer),
+            _signals(interrupts, sink, screens.hurry),
+            contextlib.ExitStack() as stack,
+        ):
+            rights.step_aside = screen.step_aside
+            stack.enter_context(_keys(manner, steering, printer, screen, screens))
+            async with screen.ticking(), screens.attended(at_once=manner.tui):
                 result = await session.run(
                     plans,
                     recoveries,
@@ -132,13 +162,36 @@ async def carry_out(
                     settings=settings,
                     sink=sink,
                     interrupts=interrupts,
+                    steering=steering,
                     before=before,
                 )
-            finally:
-                ticker.cancel()
-    for warning in recorder.write(workspace):
-        view.apply(WarningEvent(message=warning, code="history"))
+                for warning in recorder.write(workspace):
+                    view.apply(WarningEvent(message=warning, code="history"))
     return result, view, recorder
+
+
+def _keys(
+    manner: Manner, steering: Steering, printer: Printer, screen: Screen, screens: FullScreens
+) -> contextlib.AbstractContextManager[object]:
+    """The keyboard of the live view, where there is one."""
+    if not _takes_keys(manner):
+        return contextlib.nullcontext()
+    from update_all.cli.keyboard import Keyboard
+    from update_all.ui.live import LivePrinter
+
+    assert isinstance(printer, LivePrinter)  # noqa: S101 - keys are taken with the live view only
+    return Keyboard(steering, printer, screen, screens.show, sys.stdin.fileno())
+
+
+def _takes_keys(manner: Manner) -> bool:
+    return takes_keys(_progress(manner), as_json=manner.as_json, no_input=manner.no_input)
+
+
+def _progress(manner: Manner) -> str:
+    """What is printed; plain lines do not go with a full screen, even where they are the default."""
+    if manner.as_json:
+        return "none"
+    return "live" if manner.tui and not why_not_here() else manner.progress
 
 
 def _settings(
@@ -146,26 +199,16 @@ def _settings(
     plans: Sequence[PluginPlan],
     recoveries: Mapping[str, PluginRecovery],
     manner: Manner,
-    durations: Mapping[tuple[str, str], Sequence[float]],
+    durations: Durations,
     resumed: bool,
 ) -> RunSettings:
-    from update_all.core.forecast import expected_range, plan_priorities
-
-    limits = {"network": workspace.config.network.downloads, **workspace.config.limits}
     seconds = usual_seconds(durations)
     done = {name: recovery.done for name, recovery in recoveries.items()}
     graph = build_graph(plans, done=done, seconds=seconds, last_phase=manner.last_phase)
-    priority: Mapping[str, float] | None = None
-    expected: tuple[float, float] | None = None
-    if durations and graph.nodes:
-        priority = plan_priorities(graph, manner.jobs, limits).priority
-        known = {f"{plugin}:{step}": values for (plugin, step), values in durations.items()}
-        if all(node.id in known for node in graph.nodes):
-            low, high = expected_range(graph, manner.jobs, limits, priority, known)
-            expected = (low, high)
+    priority, expected = forecast(workspace, graph, manner.jobs, durations)
     return RunSettings(
         jobs=manner.jobs,
-        limits=limits,
+        limits=limits_of(workspace),
         fail_fast=manner.fail_fast,
         last_phase=manner.last_phase,
         seconds=seconds,
@@ -174,7 +217,30 @@ def _settings(
         root_lock=ROOT_LOCK if any(step.needs_root for plan in plans for step in plan.steps) else None,
         resumed=resumed,
         last_success=last_success(workspace),
+        terminal=Sink(sys.stdout).size() if _takes_keys(manner) else None,
     )
+
+
+def limits_of(workspace: Workspace) -> dict[str, int]:
+    """How many steps may hold a mutex at once, by its name; 1 where it is not said."""
+    return {"network": workspace.config.network.downloads, **workspace.config.limits}
+
+
+def forecast(
+    workspace: Workspace, graph: Graph, jobs: int, durations: Durations
+) -> tuple[Mapping[str, float] | None, tuple[float, float] | None]:
+    """The best order of the steps, and the range of seconds until the end; None where no history tells."""
+    if not durations or not graph.nodes:
+        return None, None
+    from update_all.core.forecast import expected_range, plan_priorities
+
+    limits = limits_of(workspace)
+    priority = plan_priorities(graph, jobs, limits).priority
+    known = {f"{plugin}:{step}": values for (plugin, step), values in durations.items()}
+    if not all(node.id in known for node in graph.nodes):
+        return priority, None
+    low, high = expected_range(graph, jobs, limits, priority, known)
+    return priority, (low, high)
 
 
 @contextlib.asynccontextmanager
@@ -197,21 +263,28 @@ async def _privileges(
             refused = await rights.authenticate()
             if refused is not None:
                 sink(WarningEvent(message=f"what needs root will not run: {refused}", code="needs-privilege"))
+            elif rights.asks_each_time:
+                sink(WarningEvent(message=EACH_TIME.format(rights.prefix), code="asks-each-time"))
         yield rights
 
 
-@contextlib.contextmanager
-def _signals(interrupts: Interrupts, sink: Callable[[StreamEvent], None]) -> Iterator[None]:
-    """Each Ctrl-C is a rung of the ladder; TERM and HUP are like the first one."""
-    loop = asyncio.get_running_loop()
+def escalate(interrupts: Interrupts, sink: Callable[[StreamEvent], None]) -> None:
+    """One rung of the ladder up, and what that means."""
+    sink(WarningEvent(message=LADDER[interrupts.escalate()], code="interrupted"))
 
-    def escalate() -> None:
-        sink(WarningEvent(message=LADDER[interrupts.escalate()], code="interrupted"))
+
+@contextlib.contextmanager
+def _signals(
+    interrupts: Interrupts, sink: Callable[[StreamEvent], None], hurry: Callable[[], None]
+) -> Iterator[None]:
+    """Each Ctrl-C is a rung of the ladder; TERM and HUP are like the first one, and nobody is waited for."""
+    loop = asyncio.get_running_loop()
 
     def finish() -> None:
         interrupts.escalate(Urgency.FINISH)
+        hurry()
 
-    loop.add_signal_handler(signal.SIGINT, escalate)
+    loop.add_signal_handler(signal.SIGINT, escalate, interrupts, sink)
     loop.add_signal_handler(signal.SIGTERM, finish)
     loop.add_signal_handler(signal.SIGHUP, finish)
     try:
@@ -221,21 +294,11 @@ def _signals(interrupts: Interrupts, sink: Callable[[StreamEvent], None]) -> Ite
             loop.remove_signal_handler(number)
 
 
-async def _tick(printer: Printer) -> None:
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        printer.tick(time.time())
-
-
-def show_summary(view: RunView, manner: Manner) -> None:
-    """The summary, on standard output."""
+def show_summary(view: RunView, manner: Manner, left: Aftermath) -> None:
+    """The summary, on standard output, with what is left to do."""
     if manner.as_json or manner.progress == "jsonl":
         return
-    import os
-
-    from update_all.cli.after_run import advice
-
     out = Sink(sys.stdout)
     style = style_of(sys.stdout, os.environ, manner.color)
     width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
-    out.write("\n".join(["", *summary(view, width, style, advice=advice(view))]) + "\n")
+    out.write("\n".join(["", *summary(view, width, style, advice=left.advice())]) + "\n")

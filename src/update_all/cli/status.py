@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from update_all.core.errors import StateError
 from update_all.core.paths import directories
-from update_all.core.state import StateStore
-from update_all.core.transitions import Outcome, PluginState
+from update_all.core.state_summary import Summary, plugins_in, summary
+
+TYPE_CHECKING = False  # What `typing` says: importing it would cost more than reading the states.
+if TYPE_CHECKING:
+    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    store = StateStore(directories(os.environ).state)
+    states = directories(os.environ).state / "steps"
     rows: list[dict[str, str | int | None]] = []
     code = 0
-    for name in store.plugins():
+    for name in plugins_in(states):
         try:
-            loaded = store.peek(name)
+            rows.append(_row(summary(states, name)))
         except (StateError, ValueError) as error:
             rows.append({"plugin": name, "status": "unreadable", "detail": str(error)})
             code = 1
-        else:
-            rows.append(_row(loaded))
     if options.json:
         import json
 
@@ -37,37 +37,31 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _row(state: PluginState) -> dict[str, str | int | None]:
-    failed = [step for step, result in state.execution.step_results.items() if not result.success]
-    status, detail = state.outcome.value, ""
-    if state.outcome is Outcome.UNFINISHED:
-        current = state.execution.current_step or (failed[-1] if failed else "")
+def _row(state: Summary) -> dict[str, str | int | None]:
+    status, detail = state.outcome, ""
+    if state.outcome == "unfinished":
+        current = state.current_step or (state.failure.step if state.failure else "")
         detail = f"at {current}" if current else ""
-        if failed and not state.execution.current_step:
-            result = state.execution.step_results[failed[-1]]
-            status = "interrupted" if result.error_code == "interrupted" else "failed"
-            detail = f"{failed[-1]}: {state.execution.step_results[failed[-1]].error_message}"
+        if state.failure and not state.current_step:
+            status = "interrupted" if state.failure.code == "interrupted" else "failed"
+            detail = f"{state.failure.step}: {state.failure.message}"
+    updated = None if state.updated is None else state.updated.astimezone().isoformat(timespec="seconds")
     return {
         "plugin": state.plugin,
         "status": status,
         "detail": detail,
-        "done": len(state.completed),
-        "steps": len(state.step_fingerprints),
+        "done": state.done,
+        "steps": state.steps,
         "run": state.run_id,
-        "updated": _time(state),
+        "updated": updated,
     }
 
 
-def _time(state: PluginState) -> str | None:
-    updated = state.execution.last_updated
-    return None if updated is None else updated.astimezone().isoformat(timespec="seconds")
-
-
 def _lines(rows: list[dict[str, str | int | None]]) -> list[str]:
-    from update_all.core.cleaning import clean_line
-
     if not rows:
         return ["No run has been made yet. Start one: update-all run"]
+    from update_all.core.cleaning import clean_line
+
     width = max(len(str(row["plugin"])) for row in rows)
     lines = []
     for row in rows:

@@ -52,11 +52,18 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"update-all: {clean_line(reason)}\n")
     if not options.install:
         sys.stdout.write(clean(text))
+        if not granted.commands:
+            sys.stderr.write("update-all: there is nothing to allow: no command of a run needs root\n")
+        elif user == "root":
+            sys.stderr.write("update-all: root needs no rules; for somebody else: --user NAME\n")
         return 0
     if not granted.commands:
         raise UsageError("there is nothing to install: no command of a run needs root")
     install(text, Path(DROP_IN))
-    sys.stdout.write(f"{DROP_IN} is written; sudo -l -U {user} shows what it allows\n")
+    sys.stdout.write(
+        f"{DROP_IN} is written: {user} may run {len(granted.commands)} commands as root without a password\n"
+        f"  all of them: sudo -l -U {user}; to take it back: sudo rm {DROP_IN}\n"
+    )
     return 0
 
 

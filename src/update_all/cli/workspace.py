@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from update_all.core.config import LoadedConfig, load_config
 from update_all.core.config_schema import PLUGIN_TABLE, Config
 from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError, unknown_name
-from update_all.core.models import Detection, JsonValue, PluginConfig
 from update_all.core.paths import Directories, directories
-from update_all.plugins.base import BasePlugin
+from update_all.core.plugin_config import PluginConfig
 from update_all.plugins.registry import Registry, discover
 from update_all.plugins.sources import SearchPaths
 
 if TYPE_CHECKING:
     from update_all.core.history import History
+    from update_all.core.models import Detection, JsonValue
+    from update_all.plugins.base import BasePlugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Broken:
 
     @classmethod
     def of(cls, name: str, error: UpdateAllError) -> Broken:
-        return cls(name, f"{error.message} ({error.hint})" if error.hint else error.message)
+        return cls(name, error.described)
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Workspace:
 
     def load(self, name: str) -> BasePlugin:
         """One plugin. Raises UsageError for an unknown name, the plugin's own error for a broken one."""
-        if name not in self.registry.names():
+        if name not in self.registry:
             raise unknown_name("plugin", name, self.registry.names())
         return self.registry.load(name, self.plugin_config(name))
 
@@ -118,14 +119,26 @@ class Workspace:
         for name in known:
             if name in excluded or not (name in wanted or (not wanted and self.enabled(name)) or tagged):
                 continue
-            self._add(selection, name, wanted, excluded)
+            self._add(selection, name, wanted, excluded, tagged=bool(tagged))
         self.registry.save_cache()
         self._check_tags(tagged)
         _require_usable(selection, wanted)
         return selection
 
-    def _add(self, selection: Selection, name: str, wanted: Sequence[str], excluded: Sequence[str]) -> None:
+    def _add(
+        self,
+        selection: Selection,
+        name: str,
+        wanted: Sequence[str],
+        excluded: Sequence[str],
+        *,
+        tagged: bool,
+    ) -> None:
         try:
+            seen = None if tagged else self.registry.glance(name, self.plugin_config(name).options)
+            if seen is not None and not seen.present:
+                selection.absent[name] = seen.reason
+                return
             plugin = self.load(name)
             tags = {f"@{tag}" for tag in plugin.tags}
             if tags & set(excluded):

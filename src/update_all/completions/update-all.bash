@@ -10,17 +10,17 @@ _shtab_update_all_config_subparsers=(show path edit set)
 _shtab_update_all_schedule_subparsers=(enable status disable)
 _shtab_update_all_subparsers=(run check plan resume rollback status history report attach plugins config explain doctor schedule sudoers completion)
 
-_shtab_update_all_run_option_strings=(-h --help --plugin -x --exclude -n --dry-run -y --yes --resume-from --force --download-only -j --jobs --fail-fast --wait --no-input --json --color --progress)
+_shtab_update_all_run_option_strings=(-h --help --plugin -x --exclude -n --dry-run -y --yes --resume-from --force --download-only -j --jobs --fail-fast --wait --no-input --json --color --progress --tui)
 _shtab_update_all_check_option_strings=(-h --help --plugin -x --exclude --json --color)
 _shtab_update_all_plan_option_strings=(-h --help --plugin -x --exclude --graphviz --exit-code --json --color)
-_shtab_update_all_resume_option_strings=(-h --help --redo --assume-done --strict -j --jobs --fail-fast --wait --no-input --json --color --progress)
+_shtab_update_all_resume_option_strings=(-h --help --redo --assume-done --strict -j --jobs --fail-fast --wait --no-input --json --color --progress --tui)
 _shtab_update_all_rollback_option_strings=(-h --help --wait)
 _shtab_update_all_status_option_strings=(-h --help --json)
-_shtab_update_all_history_option_strings=(-h --help --limit --json --color)
+_shtab_update_all_history_option_strings=(-h --help --limit --since --json --color)
 _shtab_update_all_report_option_strings=(-h --help --trace -o --output)
-_shtab_update_all_attach_option_strings=(-h --help --progress --color)
+_shtab_update_all_attach_option_strings=(-h --help --progress --color --tui)
 _shtab_update_all_plugins_list_option_strings=(-h --help --json)
-_shtab_update_all_plugins_check_option_strings=(-h --help --live)
+_shtab_update_all_plugins_check_option_strings=(-h --help --live --json)
 _shtab_update_all_plugins_new_option_strings=(-h --help --kind)
 _shtab_update_all_plugins_show_option_strings=(-h --help)
 _shtab_update_all_plugins_enable_option_strings=(-h --help)
@@ -41,9 +41,35 @@ _shtab_update_all_sudoers_option_strings=(-h --help --user --install)
 _shtab_update_all_completion_option_strings=(-h --help)
 _shtab_update_all_option_strings=(-h --help -V --version)
 
+_shtab_update_all_run_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_run___plugin_COMPGEN=_update_all_words_plugins
+_shtab_update_all_run__x_COMPGEN=_update_all_words_plugins
+_shtab_update_all_run___exclude_COMPGEN=_update_all_words_plugins
+_shtab_update_all_run___resume_from_COMPGEN=_update_all_words_steps
+_shtab_update_all_check_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_check___plugin_COMPGEN=_update_all_words_plugins
+_shtab_update_all_check__x_COMPGEN=_update_all_words_plugins
+_shtab_update_all_check___exclude_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plan_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plan___plugin_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plan__x_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plan___exclude_COMPGEN=_update_all_words_plugins
+_shtab_update_all_resume_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_resume___redo_COMPGEN=_update_all_words_steps
+_shtab_update_all_resume___assume_done_COMPGEN=_update_all_words_steps
+_shtab_update_all_rollback_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_history_pos_0_COMPGEN=_update_all_words_runs_plugins
+_shtab_update_all_report_pos_0_COMPGEN=_update_all_words_runs
 _shtab_update_all_report__o_COMPGEN=_shtab_compgen_files
 _shtab_update_all_report___output_COMPGEN=_shtab_compgen_files
+_shtab_update_all_attach_pos_0_COMPGEN=_update_all_words_runs
 _shtab_update_all_plugins_check_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_update_all_plugins_show_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plugins_enable_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_plugins_disable_pos_0_COMPGEN=_update_all_words_plugins
+_shtab_update_all_config_set_pos_0_COMPGEN=_update_all_words_keys
+_shtab_update_all_explain_pos_0_COMPGEN=_update_all_words_plugins_codes
+_shtab_update_all_sudoers_pos_0_COMPGEN=_update_all_words_plugins
 
 _shtab_update_all_run___color_choices=(auto always never)
 _shtab_update_all_run___progress_choices=(auto live plain jsonl none)
@@ -76,6 +102,7 @@ _shtab_update_all_run___fail_fast_nargs=0
 _shtab_update_all_run___wait_nargs=0
 _shtab_update_all_run___no_input_nargs=0
 _shtab_update_all_run___json_nargs=0
+_shtab_update_all_run___tui_nargs=0
 _shtab_update_all_check_pos_0_nargs='*'
 _shtab_update_all_check__h_nargs=0
 _shtab_update_all_check___help_nargs=0
@@ -94,6 +121,7 @@ _shtab_update_all_resume___fail_fast_nargs=0
 _shtab_update_all_resume___wait_nargs=0
 _shtab_update_all_resume___no_input_nargs=0
 _shtab_update_all_resume___json_nargs=0
+_shtab_update_all_resume___tui_nargs=0
 _shtab_update_all_rollback__h_nargs=0
 _shtab_update_all_rollback___help_nargs=0
 _shtab_update_all_rollback___wait_nargs=0
@@ -108,6 +136,7 @@ _shtab_update_all_report___help_nargs=0
 _shtab_update_all_report___trace_nargs=0
 _shtab_update_all_attach__h_nargs=0
 _shtab_update_all_attach___help_nargs=0
+_shtab_update_all_attach___tui_nargs=0
 _shtab_update_all_plugins_list__h_nargs=0
 _shtab_update_all_plugins_list___help_nargs=0
 _shtab_update_all_plugins_list___json_nargs=0
@@ -115,6 +144,7 @@ _shtab_update_all_plugins_check_pos_0_nargs='*'
 _shtab_update_all_plugins_check__h_nargs=0
 _shtab_update_all_plugins_check___help_nargs=0
 _shtab_update_all_plugins_check___live_nargs=0
+_shtab_update_all_plugins_check___json_nargs=0
 _shtab_update_all_plugins_new__h_nargs=0
 _shtab_update_all_plugins_new___help_nargs=0
 _shtab_update_all_plugins_show__h_nargs=0
@@ -168,6 +198,33 @@ _shtab_update_all___help_nargs=0
 _shtab_update_all__V_nargs=0
 _shtab_update_all___version_nargs=0
 
+
+# Custom Preamble
+_update_all_words_plugins() {
+  compgen -W "$(command update-all completion --words plugins "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+_update_all_words_steps() {
+  compgen -W "$(command update-all completion --words steps "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+_update_all_words_runs_plugins() {
+  compgen -W "$(command update-all completion --words runs-plugins "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+_update_all_words_runs() {
+  compgen -W "$(command update-all completion --words runs "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+_update_all_words_keys() {
+  compgen -W "$(command update-all completion --words keys "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+_update_all_words_plugins_codes() {
+  compgen -W "$(command update-all completion --words plugins-codes "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "$1"
+}
+
+# End Custom Preamble
 
 # $1=COMP_WORDS[1]
 _shtab_compgen_files() {

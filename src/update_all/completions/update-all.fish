@@ -4,6 +4,38 @@
 # 2) Ensure a binary named update-all is in your PATH
 # See also: https://fishshell.com/docs/current/completions.html#where-to-put-completions
 
+# Custom Preamble
+function _update_all_words_plugins
+    set -l typed (commandline -opc)
+    command update-all completion --words plugins $typed[2..-1] 2>/dev/null
+end
+
+function _update_all_words_steps
+    set -l typed (commandline -opc)
+    command update-all completion --words steps $typed[2..-1] 2>/dev/null
+end
+
+function _update_all_words_runs_plugins
+    set -l typed (commandline -opc)
+    command update-all completion --words runs-plugins $typed[2..-1] 2>/dev/null
+end
+
+function _update_all_words_runs
+    set -l typed (commandline -opc)
+    command update-all completion --words runs $typed[2..-1] 2>/dev/null
+end
+
+function _update_all_words_keys
+    set -l typed (commandline -opc)
+    command update-all completion --words keys $typed[2..-1] 2>/dev/null
+end
+
+function _update_all_words_plugins_codes
+    set -l typed (commandline -opc)
+    command update-all completion --words plugins-codes $typed[2..-1] 2>/dev/null
+end
+
+# End Custom Preamble
 
 # Parse current commandline:
 # - _shtab_update_all_cmdpath=(sub)command path seen so far
@@ -51,7 +83,7 @@ function _shtab_update_all_using
 end
 
 set -g _shtab_update_all_commands run check plan resume rollback status history report attach plugins 'plugins list' 'plugins check' 'plugins new' 'plugins show' 'plugins enable' 'plugins disable' config 'config show' 'config path' 'config edit' 'config set' explain doctor schedule 'schedule enable' 'schedule status' 'schedule disable' sudoers completion
-set -g _shtab_update_all_opts_with_value --assume-done --color --exclude --jobs --kind --limit --output --plugin --progress --redo --resume-from --user -j -o -x
+set -g _shtab_update_all_opts_with_value --assume-done --color --exclude --jobs --kind --limit --output --plugin --progress --redo --resume-from --since --user -j -o -x
 
 complete -c update-all -e
 complete -c update-all -f
@@ -60,11 +92,11 @@ complete -c update-all -n _shtab_update_all_using -s h -l help -d 'show this hel
 complete -c update-all -n _shtab_update_all_using -s V -l version -d 'show the version'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a run -d 'Bring everything up to date: check, show the plan, ask, run, sum up.'
 complete -c update-all -n '_shtab_update_all_using run' -s h -l help -d 'show this help message and exit'
-complete -c update-all -n '_shtab_update_all_using run' -l plugin -x -d 'as PLUGIN; repeatable'
-complete -c update-all -n '_shtab_update_all_using run' -s x -l exclude -x -d 'leave a plugin or @tag out'
+complete -c update-all -n '_shtab_update_all_using run' -l plugin -xka "(_update_all_words_plugins)" -d 'as PLUGIN; repeatable'
+complete -c update-all -n '_shtab_update_all_using run' -s x -l exclude -xka "(_update_all_words_plugins)" -d 'leave a plugin or @tag out'
 complete -c update-all -n '_shtab_update_all_using run' -s n -l dry-run -d 'show every command, run none'
 complete -c update-all -n '_shtab_update_all_using run' -s y -l yes -d 'do not ask before the run'
-complete -c update-all -n '_shtab_update_all_using run' -l resume-from -x -d 'start one plugin at this step'
+complete -c update-all -n '_shtab_update_all_using run' -l resume-from -xka "(_update_all_words_steps)" -d 'start one plugin at this step'
 complete -c update-all -n '_shtab_update_all_using run' -l force -d 'with --resume-from: even if what the step needs is not done'
 complete -c update-all -n '_shtab_update_all_using run' -l download-only -d 'stop after the downloads'
 complete -c update-all -n '_shtab_update_all_using run' -s j -l jobs -x -d 'steps at the same time'
@@ -74,24 +106,28 @@ complete -c update-all -n '_shtab_update_all_using run' -l no-input -d 'never as
 complete -c update-all -n '_shtab_update_all_using run' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using run' -l color -xka "auto always never" -d color
 complete -c update-all -n '_shtab_update_all_using run' -l progress -xka "auto live plain jsonl none" -d 'how the run is shown (default: live on a terminal, else plain)'
+complete -c update-all -n '_shtab_update_all_using run' -l tui -d 'show the run on the whole terminal'
+complete -c update-all -n '_shtab_update_all_using run; and test $_shtab_update_all_npos -ge 0' -ka "(_update_all_words_plugins)" -d 'plugins, or @tags; default: all enabled'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a check -d 'Say what could be updated, changing nothing. Exit code 100 if anything could be.'
 complete -c update-all -n '_shtab_update_all_using check' -s h -l help -d 'show this help message and exit'
-complete -c update-all -n '_shtab_update_all_using check' -l plugin -x -d 'as PLUGIN; repeatable'
-complete -c update-all -n '_shtab_update_all_using check' -s x -l exclude -x -d 'leave a plugin or @tag out'
+complete -c update-all -n '_shtab_update_all_using check' -l plugin -xka "(_update_all_words_plugins)" -d 'as PLUGIN; repeatable'
+complete -c update-all -n '_shtab_update_all_using check' -s x -l exclude -xka "(_update_all_words_plugins)" -d 'leave a plugin or @tag out'
 complete -c update-all -n '_shtab_update_all_using check' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using check' -l color -xka "auto always never" -d color
+complete -c update-all -n '_shtab_update_all_using check; and test $_shtab_update_all_npos -ge 0' -ka "(_update_all_words_plugins)" -d 'plugins, or @tags; default: all enabled'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a plan -d 'Show the graph of a run: steps, commands, privileges, locks and what waits for what.'
 complete -c update-all -n '_shtab_update_all_using plan' -s h -l help -d 'show this help message and exit'
-complete -c update-all -n '_shtab_update_all_using plan' -l plugin -x -d 'as PLUGIN; repeatable'
-complete -c update-all -n '_shtab_update_all_using plan' -s x -l exclude -x -d 'leave a plugin or @tag out'
+complete -c update-all -n '_shtab_update_all_using plan' -l plugin -xka "(_update_all_words_plugins)" -d 'as PLUGIN; repeatable'
+complete -c update-all -n '_shtab_update_all_using plan' -s x -l exclude -xka "(_update_all_words_plugins)" -d 'leave a plugin or @tag out'
 complete -c update-all -n '_shtab_update_all_using plan' -l graphviz -d 'write the graph in the DOT language'
 complete -c update-all -n '_shtab_update_all_using plan' -l exit-code -d 'exit with 100 if anything would be run'
 complete -c update-all -n '_shtab_update_all_using plan' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using plan' -l color -xka "auto always never" -d color
+complete -c update-all -n '_shtab_update_all_using plan; and test $_shtab_update_all_npos -ge 0' -ka "(_update_all_words_plugins)" -d 'plugins, or @tags; default: all enabled'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a resume -d 'Go on with what the last run left: failed, interrupted and unfinished steps.'
 complete -c update-all -n '_shtab_update_all_using resume' -s h -l help -d 'show this help message and exit'
-complete -c update-all -n '_shtab_update_all_using resume' -l redo -x -d 'run a step again that may have happened'
-complete -c update-all -n '_shtab_update_all_using resume' -l assume-done -x -d 'take a step as done'
+complete -c update-all -n '_shtab_update_all_using resume' -l redo -xka "(_update_all_words_steps)" -d 'run a step again that may have happened'
+complete -c update-all -n '_shtab_update_all_using resume' -l assume-done -xka "(_update_all_words_steps)" -d 'take a step as done'
 complete -c update-all -n '_shtab_update_all_using resume' -l strict -d 'refuse if the plan has changed'
 complete -c update-all -n '_shtab_update_all_using resume' -s j -l jobs -x -d 'steps at the same time'
 complete -c update-all -n '_shtab_update_all_using resume' -l fail-fast -d 'start nothing new after the first failed step'
@@ -100,25 +136,33 @@ complete -c update-all -n '_shtab_update_all_using resume' -l no-input -d 'never
 complete -c update-all -n '_shtab_update_all_using resume' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using resume' -l color -xka "auto always never" -d color
 complete -c update-all -n '_shtab_update_all_using resume' -l progress -xka "auto live plain jsonl none" -d 'how the run is shown (default: live on a terminal, else plain)'
+complete -c update-all -n '_shtab_update_all_using resume' -l tui -d 'show the run on the whole terminal'
+complete -c update-all -n '_shtab_update_all_using resume; and test $_shtab_update_all_npos -ge 0' -ka "(_update_all_words_plugins)" -d 'only these plugins'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a rollback -d 'Return one plugin to the version before, which its last update kept.'
 complete -c update-all -n '_shtab_update_all_using rollback' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using rollback' -l wait -d 'wait for another run to end'
+complete -c update-all -n '_shtab_update_all_using rollback; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins)" -d 'the plugin to roll back'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a status -d 'The last state of each plugin, and whether there is something to resume.'
 complete -c update-all -n '_shtab_update_all_using status' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using status' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a history -d 'Past runs, or one plugin'"'"'s past: durations, failures, versions.'
 complete -c update-all -n '_shtab_update_all_using history' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using history' -l limit -x -d 'how many runs (default: 20)'
+complete -c update-all -n '_shtab_update_all_using history' -l since -x -d 'only runs since then: 7d, 12h, 2w, or 2026-11-16'
 complete -c update-all -n '_shtab_update_all_using history' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using history' -l color -xka "auto always never" -d color
+complete -c update-all -n '_shtab_update_all_using history; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_runs_plugins)" -d 'one run, or one plugin over time'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a report -d 'Write one run as a page for a browser, or as a trace for Perfetto.'
 complete -c update-all -n '_shtab_update_all_using report' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using report' -l trace -d 'write a trace that Perfetto opens, not a page'
 complete -c update-all -n '_shtab_update_all_using report' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'where to write it, - for standard output (default: beside the run)'
+complete -c update-all -n '_shtab_update_all_using report; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_runs)" -d 'a run; default: the newest'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a attach -d 'Follow a run that goes on in another terminal, or show the last one again.'
 complete -c update-all -n '_shtab_update_all_using attach' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using attach' -l progress -xka "auto live plain jsonl" -d progress
 complete -c update-all -n '_shtab_update_all_using attach' -l color -xka "auto always never" -d color
+complete -c update-all -n '_shtab_update_all_using attach' -l tui -d 'show the run on the whole terminal'
+complete -c update-all -n '_shtab_update_all_using attach; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_runs)" -d 'a run; default: the newest'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a plugins -d 'List, show, check, write, enable and disable plugins.'
 complete -c update-all -n '_shtab_update_all_using plugins' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a list -d 'every plugin: here or not and why, where it is defined'
@@ -127,16 +171,20 @@ complete -c update-all -n '_shtab_update_all_using plugins list' -l json -d 'one
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a check -d 'what is wrong with plugins, or doubtful'
 complete -c update-all -n '_shtab_update_all_using plugins check' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins check' -l live -d 'also run the read-only queries here'
+complete -c update-all -n '_shtab_update_all_using plugins check' -l json -d 'one JSON document on standard output'
 complete -c update-all -n '_shtab_update_all_using plugins check; and test $_shtab_update_all_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'files, or names; default: all plugins'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a new -d 'write a plugin to begin with'
 complete -c update-all -n '_shtab_update_all_using plugins new' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins new' -l kind -xka "toml executable" -d 'default: toml'
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a show -d 'one plugin: steps, commands, locks, privileges'
 complete -c update-all -n '_shtab_update_all_using plugins show' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using plugins show; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins)" -d PLUGIN
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a enable -d 'let a plugin take part again'
 complete -c update-all -n '_shtab_update_all_using plugins enable' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using plugins enable; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins)" -d PLUGIN
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a disable -d 'leave a plugin out of runs that do not name it'
 complete -c update-all -n '_shtab_update_all_using plugins disable' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using plugins disable; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins)" -d PLUGIN
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a config -d 'Show, set and edit the configuration.'
 complete -c update-all -n '_shtab_update_all_using config' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using config; and test $_shtab_update_all_npos -eq 0' -a show -d 'every key with its value and where that was set'
@@ -148,9 +196,11 @@ complete -c update-all -n '_shtab_update_all_using config; and test $_shtab_upda
 complete -c update-all -n '_shtab_update_all_using config edit' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using config; and test $_shtab_update_all_npos -eq 0' -a set -d 'set one key'
 complete -c update-all -n '_shtab_update_all_using config set' -s h -l help -d 'show this help message and exit'
+complete -c update-all -n '_shtab_update_all_using config set; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_keys)" -d KEY
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a explain -d 'Say why a plugin, a step or an error is as it is.'
 complete -c update-all -n '_shtab_update_all_using explain' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using explain' -l color -xka "auto always never" -d color
+complete -c update-all -n '_shtab_update_all_using explain; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins_codes)" -d 'a plugin, PLUGIN:STEP, or the code of an error'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a doctor -d 'Look for what is wrong with the set-up, and say what mends it. Exit code 1 if anything is.'
 complete -c update-all -n '_shtab_update_all_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using doctor' -l network -d 'also ask every tool'"'"'s server'
@@ -171,6 +221,7 @@ complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_
 complete -c update-all -n '_shtab_update_all_using sudoers' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using sudoers' -l user -x -d 'whom the rules are for (default: you)'
 complete -c update-all -n '_shtab_update_all_using sudoers' -l install -d 'check them and write /etc/sudoers.d/update-all, as root'
+complete -c update-all -n '_shtab_update_all_using sudoers; and test $_shtab_update_all_npos -ge 0' -ka "(_update_all_words_plugins)" -d 'plugins, or @tags; default: all enabled'
 complete -c update-all -n '_shtab_update_all_using; and test $_shtab_update_all_npos -eq 0' -a completion -d 'Print the completion script of a shell.'
 complete -c update-all -n '_shtab_update_all_using completion' -s h -l help -d 'show this help message and exit'
-complete -c update-all -n '_shtab_update_all_using completion; and test $_shtab_update_all_npos -eq 0' -ka "bash zsh fish" -d 'bash, zsh or fish; write it to bash: ~/.local/share/bash-completion/completions/update-all; zsh: a folder of $fpath, as _update-all; fish: ~/.config/fish/completions/update-all.fish'
+complete -c update-all -n '_shtab_update_all_using completion; and test $_shtab_update_all_npos -eq 0' -ka "bash zsh fish" -d 'bash, zsh or fish (default: yours); write it to bash: ~/.local/share/bash-completion/completions/update-all; zsh: a folder of $fpath, as _update-all; fish: ~/.config/fish/completions/update-all.fish'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from update_all.core.recovery import StepRecovery, undecided
 from update_all.core.state import StateStore
 from update_all.core.steps import Attempt, StepRunner
 from update_all.core.streaming import WarningEvent
+from update_all.core.supervision import InterruptedStepError, SkippedStepError
 from update_all.core.transitions import Verdict, command_record, start_record, unknown_verdict
 
 
@@ -28,8 +30,8 @@ def failed_step(step: UpdateStep, error: UpdateAllError) -> StepResult:
 
 def failure_of(name: str, error: UpdateAllError) -> StepResult:
     """The failure of what is called `name`: a step, or a plugin as a whole."""
-    message = error.message if not error.hint else f"{error.message} ({error.hint})"
-    return StepResult(name, success=False, error_message=clean_line(message), error_code=error.code)
+    message = clean_line(error.described)
+    return StepResult(name, success=False, error_message=message, error_code=error.code)
 
 
 def _gave_up(attempt: Attempt) -> StepError:
@@ -56,6 +58,8 @@ class StepAttempts:
         self._interrupts = interrupts
         self._not_now = not_now
         self._intents: set[str] = set()
+        self._own: dict[str, Interrupts] = {}
+        self._waits: dict[str, asyncio.Future[None]] = {}
 
     def intend(self, plan: PluginPlan, step: UpdateStep, attempt: Attempt) -> None:
         """Record that an attempt will start. The caller's next commit makes it durable."""
@@ -67,11 +71,42 @@ class StepAttempts:
         self, plan: PluginPlan, step: UpdateStep, recovery: StepRecovery | None
     ) -> tuple[StepResult, Attempt]:
         """All attempts of a step, beginning with what an earlier process left of it."""
+        node = node_id(plan.name, step.name)
+        own = self._own[node] = self._interrupts.child()
+        try:
+            result, attempt = await self._perform(plan, step, recovery)
+        finally:
+            del self._own[node]
+        if result.error_code == InterruptedStepError.code and own.urgency > self._interrupts.urgency:
+            result = dataclasses.replace(result, error_code=SkippedStepError.code)
+        return result, attempt
+
+    def skip(self, node: str) -> bool:
+        """End a step that is being performed; the second time, kill it. False when it is not."""
+        own = self._own.get(node)
+        if own is None:
+            return False
+        own.why = "somebody skipped it"
+        own.escalate(Urgency.FINISH if own.urgency < Urgency.FINISH else Urgency.KILL)
+        return True
+
+    def retry(self, node: str) -> bool:
+        """Let a step that waits for its next attempt have it now. False when it does not wait."""
+        wait = self._waits.get(node)
+        if wait is not None and not wait.done():
+            wait.set_result(None)
+        return wait is not None
+
+    async def _perform(
+        self, plan: PluginPlan, step: UpdateStep, recovery: StepRecovery | None
+    ) -> tuple[StepResult, Attempt]:
         attempt = Attempt(1) if recovery is None else recovery.attempt
-        reason = self._not_now(plan.name, step) if recovery is None else None
-        if reason is not None:
-            return StepResult(step.name, success=True, skipped=True, reason=reason), attempt
         known = Verdict.START if recovery is None else recovery.verdict
+        starts = known in (Verdict.START, Verdict.RERUN, Verdict.CHECK) and not attempt.first_command
+        if recovery is None or (step.interactive and starts):
+            reason = self._not_now(plan.name, step)
+            if reason is not None:
+                return StepResult(step.name, success=True, skipped=True, reason=reason), attempt
         asked_first = known in (Verdict.CHECK, Verdict.RERUN) or recovery is None
         if step.check_fn is not None and asked_first:
             answer = await self._check(plan, step)
@@ -99,7 +134,8 @@ class StepAttempts:
                 if decided is not None:
                     return decided, attempt
             else:
-                stopped = self._interrupts.urgency > Urgency.NONE or result.error_code == "interrupted"
+                ended = result.error_code == InterruptedStepError.code
+                stopped = ended or self._interrupts.urgency > Urgency.NONE
                 if result.success or retries == 0 or stopped:
                     return result, attempt
                 await self._back_off(plan, step, result, step.retries - retries)
@@ -120,7 +156,10 @@ class StepAttempts:
 
         state = self._store.state(plan.name)
         skip = frozenset(state.commands_done.get(step.name, ()))
-        return await self._runner.run(plan.plugin, step, attempt, skip=skip, on_command=command_done)
+        own = self._own[node]
+        return await self._runner.run(
+            plan.plugin, step, attempt, skip=skip, on_command=command_done, interrupts=own
+        )
 
     async def _after_lost(self, plan: PluginPlan, step: UpdateStep, attempt: Attempt) -> StepResult | None:
         """A command ended and nobody recorded how: a result, or None to run the step again."""
@@ -136,9 +175,15 @@ class StepAttempts:
     async def _back_off(self, plan: PluginPlan, step: UpdateStep, result: StepResult, attempts: int) -> None:
         delay = step.retry_delay_seconds * 2**attempts
         self._warn(plan, step, "retry", f"{result.error_message}; trying again in {delay:g} s")
-        over = self._interrupts.reached(Urgency.FINISH)
-        await asyncio.wait([over], timeout=delay)
-        over.cancel()
+        node = node_id(plan.name, step.name)
+        now = self._waits[node] = asyncio.get_running_loop().create_future()
+        over = self._own[node].reached(Urgency.FINISH)
+        try:
+            await asyncio.wait([over, now], timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._waits[node]
+            over.cancel()
+            now.cancel()
 
     async def _check(self, plan: PluginPlan, step: UpdateStep) -> StepResult | None:
         """Ask the step's `check_fn`: a result when it is done already or cannot be asked, None to run it."""

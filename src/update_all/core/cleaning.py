@@ -2,117 +2,39 @@
 secrets redacted. Pure but for one thing: unless told otherwise, `clean` and `clean_line` know the secrets of
 the environment that this process was started with.
 
-Sequences as in ECMA-48 section 5.4 (CSI) and 5.6 (strings), in their 7-bit, 8-bit and UTF-8 forms.
+Most commands clean a few plain lines, so patterns are compiled, and modules imported, when a text needs them.
 """
 
 from __future__ import annotations
 
-import base64
-import codecs
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from urllib.parse import quote, quote_plus, unquote
+from functools import cache, cached_property, lru_cache
+
+TYPE_CHECKING = False  # What `typing` says; see above.
+if TYPE_CHECKING:
+    from update_all.core.control_sequences import Stripper
 
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 6
-STRING_LIMIT = 4096
-"""Characters after which an unterminated control string may also end at a newline."""
-
 _LONGEST_PIECE = 2048
-_STRING_END = "\\x07\\x18\\x1a\\x1b\\x9c\\udc9c"
-_STOP = "(?:[\\x07\\x9c\\udc9c]|(?!\\Z))"
-
-# Bytes that are not UTF-8 are decoded to U+DC80..U+DCFF (PEP 383), so \udc9b is a raw 8-bit CSI. A raw
-# string introducer may well be text in another encoding, therefore such a string ends with its line.
-_ESCAPE = re.compile(
-    f"(?:\\x1b\\[|[\\x9b\\udc9b])[0-?]{{0,256}}+[ -/]{{0,8}}+(?:[@-~]|(?!\\Z))"
-    f"|(?:\\x1b[\\]PX^_]|[\\x90\\x98\\x9d-\\x9f])[^{_STRING_END}]{{0,{STRING_LIMIT}}}+[^{_STRING_END}\\n]*+{_STOP}"
-    f"|[\\udc90\\udc98\\udc9d-\\udc9f][^{_STRING_END}\\n]*+{_STOP}"
-    f"|\\x1b(?![\\[\\]PX^_])[ -/]{{0,2}}+(?:[0-~]|(?!\\Z))"
-    "|([\\x1b\\x90\\x98\\x9b\\x9d-\\x9f\\udc90\\udc98\\udc9b\\udc9d-\\udc9f].*)",
-    re.DOTALL,
-)
-"""Every escape sequence; group 1 is one that the end of the text cuts off."""
-
-_OPENING = re.compile("[\\x1b\\x90\\x98\\x9b\\x9d-\\x9f\\udc90\\udc98\\udc9b\\udc9d-\\udc9f]")
-_STRING_OPENING = re.compile("\\x1b[\\]PX^_]|[\\x90\\x98\\x9d-\\x9f]|([\\udc90\\udc98\\udc9d-\\udc9f])")
-_AT_STRING_END = re.compile(f"[{_STRING_END}]")
-_AT_STRING_OR_LINE_END = re.compile(f"[{_STRING_END}\\n]")
-_CONTROL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
-
-# General category Cf (UnicodeData.txt), line and paragraph separator, surrogates.
-_INVISIBLE = re.compile(
-    "[\\xad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e"
-    "\\u2060-\\u206f\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000110bd\\U000110cd\\U00013430-\\U0001343f"
-    "\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e007f]"
-)
-
 _PLAIN_ASCII = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A}
 _WORD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _KINDS = bytes(0 if i not in _PLAIN_ASCII else ord("w") if i in _WORD_BYTES else ord(" ") for i in range(256))
 """NUL for a byte that needs cleaning, w for one of a word, else a space: one pass answers two questions."""
 
 
-class _Stripper:
-    """Removes control sequences from a stream of decoded text. Holds back less than 300 characters."""
-
-    def __init__(self) -> None:
-        self._tail = ""
-        self._return = ""
-        self._string_budget: int | None = None
-
-    @property
-    def idle(self) -> bool:
-        return not self._tail and not self._return and self._string_budget is None
-
-    def feed(self, text: str, *, final: bool = False) -> str:
-        if self._string_budget is not None:
-            text = self._after_string(text, self._string_budget)
-        text, self._tail = self._tail + text, ""
-        ascii_only = text.isascii()
-        if "\x1b" in text or not (ascii_only or _OPENING.search(text) is None):
-            text = self._without_escapes(text)
-        text = self._return + _CONTROL.sub("", text)
-        self._return = ""
-        if text.endswith("\r") and not final:
-            text, self._return = text[:-1], "\r"
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return text if ascii_only else _INVISIBLE.sub("\ufffd", text)
-
-    def _without_escapes(self, text: str) -> str:
-        parts = _ESCAPE.split(text)
-        tail = parts[-2] if len(parts) > 1 else None
-        if tail is not None:
-            opening = _STRING_OPENING.match(tail)
-            if opening is None:
-                self._tail = tail
-            else:
-                limit = 0 if opening[1] else STRING_LIMIT
-                self._string_budget = max(0, limit - (len(tail) - opening.end()))
-        return "".join(parts[::2])
-
-    def _after_string(self, text: str, budget: int) -> str:
-        end = _AT_STRING_END.search(text, 0, budget)
-        if end is None and len(text) > budget:
-            end = _AT_STRING_OR_LINE_END.search(text, budget)
-        if end is None:
-            self._string_budget = max(0, budget - len(text))
-            return ""
-        self._string_budget = None
-        return text[end.end() if end[0] in "\x07\x9c\udc9c" else end.start() :]
-
-
-@dataclass(frozen=True, slots=True)
 class _Token:
     """A credential that its beginning gives away: `literal`, then at least `minimum` of `characters`."""
 
-    literal: bytes
-    characters: bytes
-    minimum: int
-    shown: bytes = b""
+    __slots__ = ("characters", "literal", "minimum", "shown")
+
+    def __init__(self, literal: bytes, characters: bytes, minimum: int, shown: bytes = b"") -> None:
+        self.literal = literal
+        self.characters = characters
+        self.minimum = minimum
+        self.shown = shown
 
     @property
     def whole(self) -> bytes:
@@ -139,44 +61,59 @@ _TOKENS = (
     _Token(b"AKIA", b"A-Z0-9", 16),
 )
 _SHORTEST_WORD = b"w" * 24
-_WORD_PATTERNS = [re.compile(token.whole) for token in _TOKENS if len(token.literal) + token.minimum >= 24]
-"""Tokens of at least 24 word bytes: where no such word is, none of them needs a search."""
+
+
+@cache
+def _word_patterns() -> list[re.Pattern[bytes]]:
+    """Tokens of at least 24 word bytes: where no such word is, none of them needs a search."""
+    return [re.compile(token.whole) for token in _TOKENS if len(token.literal) + token.minimum >= 24]
+
 
 _USER = rb"[^\s/?#\"'<>:@]{0,255}"
 _REST = rb"[^\s/?#\"'<>]"
-_USERINFO = re.compile(rb"://%b:%b{0,767}@" % (_USER, _REST))
-_CUT_OFF = re.compile(
-    rb"(?::|:/|://%b{0,1023}+|%b)\Z" % (_REST, b"|".join(token.cut_off for token in _TOKENS))
-)
+_USERINFO = rb"://%b:%b{0,767}@" % (_USER, _REST)
 _CUT_OFF_REACH = 1100
 
 
-@dataclass(frozen=True, slots=True)
+@cache
+def _userinfo() -> re.Pattern[bytes]:
+    return re.compile(_USERINFO)
+
+
+@cache
+def _cut_off() -> re.Pattern[bytes]:
+    return re.compile(
+        rb"(?::|:/|://%b{0,1023}+|%b)\Z" % (_REST, b"|".join(token.cut_off for token in _TOKENS))
+    )
+
+
 class _Rules:
     """What to redact: the forms of the known secrets, longest first, and one pattern for everything."""
 
-    forms: tuple[bytes, ...]
-    last_bytes: frozenset[int]
-    pattern: re.Pattern[bytes]
+    def __init__(self, secrets: frozenset[str]) -> None:
+        found = {form for secret in secrets for form in _forms(secret)}
+        self.forms = sorted(found, key=lambda form: (-len(form), form))
+        self.last_bytes = frozenset(b"".join(self.forms))
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        parts = [re.escape(form) for form in self.forms]
+        parts.append(b"(?P<userinfo>%b)" % _USERINFO)
+        parts += [b"(?P<t%d>%b)" % (number, token.whole) for number, token in enumerate(_TOKENS)]
+        return re.compile(b"|".join(parts))
 
     @classmethod
     @lru_cache(maxsize=16)
     def of(cls, secrets: frozenset[str]) -> _Rules:
-        forms = sorted(
-            {form for secret in secrets for form in _forms(secret)}, key=lambda form: (-len(form), form)
-        )
-        parts = [re.escape(form) for form in forms]
-        parts.append(b"(?P<userinfo>%b)" % _USERINFO.pattern)
-        parts += [b"(?P<t%d>%b)" % (number, token.whole) for number, token in enumerate(_TOKENS)]
-        return cls(tuple(forms), frozenset(b"".join(forms)), re.compile(b"|".join(parts)))
+        return cls(secrets)
 
     def may_match(self, text: bytes, kinds: bytes) -> bool:
         """Whether a search is worth its time; False is certain. `kinds` is `text` mapped by _KINDS."""
         return (
-            (_SHORTEST_WORD in kinds and any(token.search(text) for token in _WORD_PATTERNS))
+            (_SHORTEST_WORD in kinds and any(token.search(text) for token in _word_patterns()))
             or b"earer " in text
             or (b"K" in text and b"AKIA" in text)
-            or (b"@" in text and _USERINFO.search(text) is not None)
+            or (b"@" in text and _userinfo().search(text) is not None)
             or any(form in text for form in self.forms)
         )
 
@@ -187,7 +124,7 @@ class _Rules:
             return end
         first = end
         if not text[-1:].isspace() or text.endswith(b" "):
-            cut = _CUT_OFF.search(text, max(begin, end - _CUT_OFF_REACH))
+            cut = _cut_off().search(text, max(begin, end - _CUT_OFF_REACH))
             first = cut.start() if cut else end
         if text[-1] in self.last_bytes:
             first = min(first, *(_cut_off_form(form, text, begin) for form in self.forms))
@@ -203,7 +140,10 @@ def _cut_off_form(form: bytes, text: bytes, begin: int) -> int:
 
 def _forms(secret: str) -> Iterator[bytes]:
     """A secret as it may appear: itself, URL-quoted, within base64 at each of the three alignments."""
-    text = _strip(secret).strip()
+    import base64
+    from urllib.parse import quote, quote_plus
+
+    text = (secret if _is_plain(secret) else _stripper().feed(secret, final=True)).strip()
     if len(text) < SHORTEST_SECRET:
         return
     value = text.encode()
@@ -291,8 +231,10 @@ class Cleaner:
     """
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
+        import codecs
+
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._stripper = _Stripper()
+        self._stripper = _stripper()
         self._redactor = _Redactor(_Rules.of(frozenset(secrets)))
         self._idle = True
 
@@ -310,14 +252,20 @@ class Cleaner:
         text = self._stripper.feed(self._decoder.decode(b"", True), final=True)
         rest = self._redactor.feed(text.encode(), final=True)
         self._decoder.reset()
-        self._stripper = _Stripper()
+        self._stripper = _stripper()
         self._redactor = _Redactor(self._redactor._rules)
         self._idle = True
         return rest
 
 
-def _strip(text: str) -> str:
-    return _Stripper().feed(text, final=True)
+def _stripper() -> Stripper:
+    from update_all.core.control_sequences import Stripper
+
+    return Stripper()
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def clean(text: str, secrets: Collection[str] | None = None) -> str:
@@ -325,8 +273,8 @@ def clean(text: str, secrets: Collection[str] | None = None) -> str:
 
     Without `secrets`, those of this process's environment are redacted.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = _strip(text)
+    if not _is_plain(text):
+        text = _stripper().feed(text, final=True)
     rules = _Rules.of(_own_secrets() if secrets is None else frozenset(secrets))
     return _Redactor(rules).feed(text.encode(), final=True).decode()
 
@@ -370,6 +318,8 @@ def _own_secrets() -> frozenset[str]:
 
 
 def _address_secrets(value: str) -> Iterator[str]:
+    from urllib.parse import unquote
+
     for userinfo in _ADDRESS_USERINFO.findall(value):
         user, _, password = userinfo.partition(":")
         for part, shortest in ((password, SHORTEST_SECRET), (user, 16)):

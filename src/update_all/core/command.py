@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from update_all.core import process_tree
+from update_all.core.console import Console
 from update_all.core.errors import StepError
 from update_all.core.models import Usage
 
@@ -61,6 +62,7 @@ class Command:
 
     `exited` is done when its main process has ended, and fails with ShimLostError when nobody can tell how.
     `pid` is None where it is not known. `asks` says that it was stopped for reading from the terminal.
+    `console` is the terminal of its own that it has, if it has one.
     """
 
     def __init__(self, key: str, spool: Path, pid: int | None, exited: asyncio.Future[Exit]) -> None:
@@ -69,6 +71,7 @@ class Command:
         self.pid = pid
         self.exited = exited
         self.asks = False
+        self.console: Console | None = None
 
     @property
     def marker(self) -> str:
@@ -76,8 +79,16 @@ class Command:
         return marker(self.spool.parent, self.key)
 
     def signal(self, number: int, *, tree: bool) -> list[int]:
-        """Signal the main process, or every process of the command. Returns the pids that may not be."""
-        targets = self.remaining() if tree else [self.pid] if self.pid else []
+        """Signal the main process, or every process of the command. Returns the pids that may not be.
+
+        A keeper is not killed: what it keeps could not be found without it.
+        """
+        if tree:
+            targets = self.remaining()
+            if number == signal.SIGKILL:
+                targets = [pid for pid in targets if not process_tree.is_keeper(pid)]
+        else:
+            targets = [process_tree.program_of(self.pid)] if self.pid else []
         return [pid for pid in targets if not process_tree.send_signal(pid, number)]
 
     def remaining(self) -> list[int]:
@@ -103,7 +114,10 @@ async def end_tree(command: Command, signal_as_root: SignalAsRoot, *, grace: flo
         if not left or vain == VAIN_SWEEPS:
             return
         refused = await _signal_tree(command, signal.SIGKILL, signal_as_root)
-        vain = vain + 1 if len(refused) == len(left) else 0
+        # sudo stops its whole group when its command was stopped.
+        command.signal(signal.SIGCONT, tree=True)
+        keepers = sum(process_tree.is_keeper(pid) for pid in left)
+        vain = vain + 1 if refused and len(refused) >= len(left) - keepers else 0
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -6,15 +6,15 @@ environment variables `UPDATE_ALL_<KEY>`, the command line. Lists are replaced, 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from update_all.core.config_schema import (
     PLUGIN_TABLE,
@@ -32,8 +32,10 @@ from update_all.core.config_schema import (
     toml_value,
 )
 from update_all.core.errors import ConfigError
-from update_all.core.models import JsonValue
 from update_all.core.paths import Directories, write_atomic
+
+if TYPE_CHECKING:
+    from update_all.core.models import JsonValue
 
 __all__ = ["Config", "LoadedConfig", "Setting", "config_file", "config_set", "load_config", "variable_name"]
 
@@ -286,7 +288,7 @@ def _from_environment(environ: Mapping[str, str]) -> Sources:
         if not variable.startswith(VARIABLE_PREFIX) or variable in RESERVED_VARIABLES or not text:
             continue
         if variable not in by_variable:
-            near = difflib.get_close_matches(variable, by_variable, n=1)
+            near = _close_matches(variable, by_variable, n=1)
             raise ConfigError(
                 f"environment: unknown variable {variable}",
                 hint=f"did you mean {near[0]}?" if near else "update-all config show",
@@ -330,7 +332,7 @@ def _parsed(path: KeyPath, text: str, locate: Origin) -> object:
 
 def _refuse_misspelling(path: KeyPath, locate: Origin) -> None:
     """A plugin may define any option, but none that is nearly one of ours: `enabeld = false` is a mistake."""
-    near = difflib.get_close_matches(path[2].replace("-", "_"), plugin_keys(path[1]), n=1, cutoff=0.8)
+    near = _close_matches(path[2].replace("-", "_"), plugin_keys(path[1]), n=1, cutoff=0.8)
     if near:
         raise _unknown(path, locate, dotted((*path[:2], near[0])))
 
@@ -338,9 +340,15 @@ def _refuse_misspelling(path: KeyPath, locate: Origin) -> None:
 def _unknown(path: KeyPath, locate: Origin, nearest: str = "") -> ConfigError:
     names = {key.name: key for key in keys().values()}
     same_end = [name for name, key in names.items() if key.path[-1] == path[-1]]
-    guesses = [nearest] if nearest else same_end or difflib.get_close_matches(dotted(path), names, n=1)
+    guesses = [nearest] if nearest else same_end or _close_matches(dotted(path), names, n=1)
     hint = f"did you mean {guesses[0]}?" if guesses else "update-all config show"
     return ConfigError(f"{locate(path)}: unknown key {dotted(path)}", hint=hint)
+
+
+def _close_matches(word: str, words: Iterable[str], n: int, cutoff: float = 0.6) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(word, list(words), n=n, cutoff=cutoff)
 
 
 def _split(name: str) -> KeyPath:

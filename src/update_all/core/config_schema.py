@@ -16,7 +16,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import NoneType, UnionType
 
-from update_all.core.models import NAME, JsonValue, PluginConfig
+from update_all.core.names import NAME
+from update_all.core.plugin_config import PluginConfig
+
+if typing.TYPE_CHECKING:
+    from update_all.core.models import JsonValue
 
 KeyPath = tuple[str, ...]
 
@@ -32,12 +36,12 @@ class Confirm(StrEnum):
     NEVER = "never"
 
 
-class Metered(StrEnum):
-    """What to do on a connection that is paid for by volume."""
+class Guard(StrEnum):
+    """What to do where something speaks against a run."""
 
-    ASK = "ask"
-    SKIP = "skip"
-    USE = "use"
+    WARN = "warn"
+    REFUSE = "refuse"
+    IGNORE = "ignore"
 
 
 class SudoCommand(StrEnum):
@@ -78,7 +82,6 @@ class NetworkConfig:
     limit: int | None = field(
         default=None, metadata=_about("most bytes per second, as '8 MB/s'", minimum=1, rate=True)
     )
-    metered: Metered = field(default=Metered.ASK, metadata=_about("what to do on a metered connection"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,21 @@ class SudoConfig:
     )
     keepalive: bool = field(
         default=True, metadata=_about("keep the sudo ticket alive until the last step that needs it")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GuardsConfig:
+    """What to do before a run where something speaks against it."""
+
+    battery: Guard = field(default=Guard.WARN, metadata=_about("on battery power"))
+    metered: Guard = field(default=Guard.WARN, metadata=_about("on a network that is paid for by volume"))
+    disk: Guard = field(default=Guard.WARN, metadata=_about("where a file system is nearly full"))
+    busy: Guard = field(
+        default=Guard.WARN, metadata=_about("while another package manager runs, which is then waited for")
+    )
+    stay_awake: bool = field(
+        default=True, metadata=_about("keep the machine from sleeping and shutting down during a run")
     )
 
 
@@ -146,6 +164,7 @@ class Config:
     limits: Mapping[str, int] = field(default_factory=dict)
     network: NetworkConfig = NetworkConfig()
     sudo: SudoConfig = SudoConfig()
+    guards: GuardsConfig = GuardsConfig()
     notify: NotifyConfig = NotifyConfig()
     hooks: HooksConfig = HooksConfig()
     downloads: DownloadsConfig = DownloadsConfig()

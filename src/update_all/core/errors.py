@@ -19,6 +19,11 @@ class UpdateAllError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def described(self) -> str:
+        """The message with the hint behind it, where there is one line for both."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 class UsageError(UpdateAllError):
     """Wrong arguments, or a name that does not exist: nothing was run."""

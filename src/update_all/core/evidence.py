@@ -7,14 +7,18 @@ import errno
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from update_all.core import process_tree
 from update_all.core.command import Command, Exit, ShimLostError, exit_from
+from update_all.core.console import Console
 
 REATTACH_POLL_SECONDS = 0.05
 _RECORDS_GLOB = "exits-*.jsonl"
+_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL})
+"""No program ends itself by these; by the others of signal(7) it does, when it is broken."""
 
 
 def records_path(directory: Path, number: int) -> Path:
@@ -30,6 +34,7 @@ class Evidence:
         self.exits: dict[str, Exit] = {}
         self.refused: dict[str, int] = {}
         self.pids: dict[str, tuple[int, int]] = {}
+        self.devices: dict[str, str] = {}
         self.asking: set[str] = set()
         self.records_of: dict[str, Path] = {}
         self.read()
@@ -53,6 +58,8 @@ class Evidence:
         elif "pid" in record:
             self.pids[key] = (int(str(record["pid"])), int(str(record.get("ticks", 0))))
             self.records_of[key] = path
+            if "device" in record:
+                self.devices[key] = str(record["device"])
 
     def spool(self, key: str) -> Path:
         return self.directory / f"{key}.out"
@@ -72,6 +79,11 @@ class Evidence:
         records = self.records_of.get(key)
         return is_locked(self.spool(key)) or (records is not None and is_locked(records))
 
+    def killed(self, key: str) -> bool:
+        """Whether somebody ended the command from outside, and no process of it is left."""
+        end = self.exits.get(key)
+        return end is not None and -end.code in _FROM_OUTSIDE and not is_locked(self.spool(key))
+
     def any_shim_alive(self) -> bool:
         """Whether a shim of an earlier process still serves."""
         return any(is_locked(path) for path in self.directory.glob(_RECORDS_GLOB))
@@ -83,6 +95,8 @@ class Evidence:
         pid, ticks = self.pids.get(key, (0, 0))
         alive = bool(pid) and process_tree.start_ticks(pid) == ticks
         command = Command(key, self.spool(key), pid if alive else None, exited)
+        if alive and key in self.devices:
+            command.console = Console(command.spool, self.devices[key])
         self.watch(command)
         return command
 

@@ -214,12 +214,11 @@ class History:
             found.setdefault((plugin, step), []).append(seconds)
         return found
 
-    def runs(self, limit: int = 50) -> list[RunRecord]:
-        """The last runs, newest first."""
-        return [
-            _run_record(row)
-            for row in self._read(f"{_RUN_QUERY} ORDER BY started DESC, rowid DESC LIMIT ?", (limit,))
-        ]
+    def runs(self, limit: int = 50, *, since: datetime | None = None) -> list[RunRecord]:
+        """The last runs, newest first; with `since` those that started then or later."""
+        start = 0.0 if since is None else since.timestamp()
+        query = f"{_RUN_QUERY} WHERE started >= ? ORDER BY started DESC, rowid DESC LIMIT ?"
+        return [_run_record(row) for row in self._read(query, (start, limit))]
 
     def run(self, run_id: str) -> RunDetails | None:
         """One run with all its steps and changes; None where there is no such run."""

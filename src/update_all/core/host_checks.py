@@ -6,6 +6,7 @@ Every check takes the places it looks at, and reports instead of raising.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -238,6 +239,44 @@ def check_state(directory: Path, now: float | None = None) -> list[Finding]:
                 text = f"{path} was damaged and set aside"
                 problems.append(Finding("state", Level.WARNING, text, f"rm {_quoted(path)}"))
     return _found("state", problems, "every state can be read, and nothing is unfinished")
+
+
+REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.rclone"})
+
+
+def check_state_place(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> list[Finding]:
+    """Whether the state lies on this machine: the lock that keeps two runs apart is a flock(2).
+
+    Over NFS such a lock is kept by the server, or, mounted with `nolock` or `local_lock`, by each client for
+    itself: nfs(5). The table of mounts is that of proc(5).
+    """
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+    place, (kind, options) = _existing(directory).resolve(), ("", "")
+    deepest = -1
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        words, about = before.split(), after.split()
+        if len(words) < 5 or len(about) < 3:
+            continue
+        point = Path(_unescaped(words[4]))
+        # Of two mounts on one place the later one covers the other.
+        if place.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind, options = len(point.parts), about[0], about[2]
+    if kind not in REMOTE:
+        return [Finding("state place", Level.OK, "the state lies on this machine")]
+    alone = bool({"nolock", "local_lock=all", "local_lock=flock"} & set(options.split(",")))
+    risk = "no lock keeps two machines apart" if alone else "a run waits for its server"
+    text = f"the state lies on a network file system ({kind}): {risk}"
+    mend = "set XDG_STATE_HOME to a directory of this machine"
+    return [Finding("state place", Level.BAD if alone else Level.WARNING, text, mend)]
+
+
+def _unescaped(text: str) -> str:
+    """A path as proc(5) writes it: a space is `\\040`."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def check_disks(places: Sequence[Path]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from enum import IntEnum
 
 
@@ -19,11 +20,23 @@ class Urgency(IntEnum):
 
 
 class Interrupts:
-    """How urgently to end, and a way to wait for more urgency. Belongs to one event loop."""
+    """How urgently to end, and a way to wait for more urgency. Belongs to one event loop.
 
-    def __init__(self) -> None:
+    `why` completes "it was ended because …".
+    """
+
+    def __init__(self, why: str = "the run was interrupted") -> None:
         self.urgency = Urgency.NONE
+        self.why = why
         self._waiters: list[tuple[Urgency, asyncio.Future[None]]] = []
+        self._children: weakref.WeakSet[Interrupts] = weakref.WeakSet()
+
+    def child(self) -> Interrupts:
+        """For one step: it becomes more urgent with this one, and by itself."""
+        child = Interrupts(self.why)
+        child.urgency = self.urgency
+        self._children.add(child)
+        return child
 
     def escalate(self, to: Urgency | None = None) -> Urgency:
         """One rung up, or at least to `to`. Returns the new urgency."""
@@ -33,6 +46,8 @@ class Interrupts:
             if level <= self.urgency and not waiter.done():
                 waiter.set_result(None)
         self._waiters = [pair for pair in self._waiters if not pair[1].done()]
+        for child in self._children:
+            child.escalate(self.urgency)
         return self.urgency
 
     def reached(self, level: Urgency) -> asyncio.Future[None]:

@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from update_all.core.models import JsonValue
+if TYPE_CHECKING:
+    from update_all.core.models import JsonValue
 
 T = TypeVar("T", str, int, float, bool)
 _NESTING = 64

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from update_all.core.errors import InvalidDefinitionError
+from update_all.core.names import NAME as NAME
+from update_all.core.plugin_config import PluginConfig as PluginConfig
 
 if TYPE_CHECKING:
     from update_all.core.streaming import StreamEvent
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
-"""Plugin and step names: they become file names and command-line arguments."""
 
 
 class Phase(StrEnum):
@@ -314,12 +313,3 @@ class StepExecutionState:
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 Facts = dict[str, JsonValue]
 """What one step finds and another needs. Persisted with the state; values are plain JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class PluginConfig:
-    """The user's settings for one plugin: `[plugin.NAME]` of the configuration."""
-
-    enabled: bool = True
-    timeout_seconds: int | None = None
-    options: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -19,16 +19,17 @@ from update_all.core.evidence import Evidence
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import SharedHold
 from update_all.core.models import Change, Phase, StepResult, UpdateStep
-from update_all.core.planning import PluginPlan, build_graph, node_id, not_now
+from update_all.core.planning import PluginPlan, before_ticket_ends, build_graph, node_id, not_now
 from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.recovery import PluginRecovery
 from update_all.core.reporting import Ending, Progress, Reporter
-from update_all.core.scheduling import NotRun, Scheduler
+from update_all.core.scheduling import NodeState, NotRun, Scheduler
 from update_all.core.state import StateStore
+from update_all.core.steering import Steering
 from update_all.core.steps import Attempt, Privileges, StepRunner, plain_facts
 from update_all.core.streaming import RunEndEvent, StepWaitEvent, StreamEvent, WarningEvent
-from update_all.core.supervision import DetachedError
+from update_all.core.supervision import DetachedError, SkippedStepError
 from update_all.core.transitions import Outcome, end_record, outcome_record
 from update_all.core.verification import verify
 
@@ -51,6 +52,8 @@ class RunSettings:
     root_lock: Path | None = None
     resumed: bool = False
     last_success: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    terminal: tuple[int, int] | None = None
+    """Columns and rows of the person's terminal; None where nobody answers a step that asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,12 @@ class Run:
         flush: Callable[[], None] = lambda: None,
         may_continue: Callable[[], bool] = lambda: True,
         interrupts: Interrupts | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.run_id = run_id
         self.settings = settings
         self.interrupts = interrupts or Interrupts()
+        self._steering = steering or Steering()
         self._sink = sink
         self._reporter = Reporter(sink)
         self._flush = flush
@@ -124,9 +129,18 @@ class Run:
             environment=settings.environment,
             silent=SILENT_ENVIRONMENT,
             secrets=secrets,
+            steering=self._steering,
+            terminal=settings.terminal,
         )
         self._root_left = {node for node in self._nodes if self._steps[node][1].needs_root}
+        self._end_ticket = [node for node in self._nodes if self._steps[node][1].drops_sudo]
+        self._before_ticket_ends = before_ticket_ends(graph, self._root_left, self._end_ticket)
+        if self._before_ticket_ends:
+            for ending in self._end_ticket:
+                self._scheduler.defer(ending)
         self._waits_due = False
+        self._stays = False
+        self._told_to_finish = False
         self._attempts = StepAttempts(store, self._committer, self._runner, self.interrupts, self._not_now)
 
     async def execute(self) -> RunResult:
@@ -144,18 +158,20 @@ class Run:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                self._steering.hold(self)
                 for progress in self._plugins.values():
                     if progress.left == 0:
                         group.create_task(self._complete(progress))
                 self._pump()
         finally:
+            self._steering.hold(None)
             interrupted.cancel()
             self._runner.shim.close()
         return self._finish()
 
     def _finish(self) -> RunResult:
         endings = {name: progress.ending for name, progress in self._plugins.items()}
-        interrupted = self.interrupts.urgency > Urgency.NONE
+        interrupted = self._interrupted
         code = 130 if interrupted else _exit_code(self._plugins.values())
         self._sink(
             RunEndEvent(
@@ -167,8 +183,51 @@ class Run:
         )
         return RunResult(code, interrupted, endings)
 
+    @property
+    def _interrupted(self) -> bool:
+        return self._told_to_finish or self.interrupts.urgency > Urgency.NONE
+
+    def go_on(self) -> None:
+        """Start what could not while the run was paused."""
+        self._pump()
+
+    def finish(self) -> None:
+        """Start nothing new; what runs goes on to its end."""
+        self._told_to_finish = True
+        halted = [NotRun(node, "") for node in self._scheduler.halt()]
+        self._report_not_run(halted, "not run, because the run was told to end")
+
+    def skip(self, step_id: str) -> str:
+        """Leave out a step that waits, and what depends on it; end one that runs. "" or why not."""
+        if step_id not in self._nodes:
+            return f"{step_id} is not part of this run"
+        state = self._scheduler.state(step_id)
+        if state is NodeState.RUNNING:
+            if self._steps[step_id][1].uninterruptible:
+                return f"{step_id} changes packages and must not be ended in the middle"
+            return "" if self._attempts.skip(step_id) else f"{step_id} is at its very beginning or end"
+        if state not in (NodeState.PENDING, NodeState.DEFERRED):
+            return f"{step_id} has ended already"
+        lost = self._scheduler.drop([step_id], satisfied=False)
+        self._report_not_run([NotRun(step_id, "")], "skipped")
+        self._report_not_run(lost, f"not run, because {step_id} was skipped")
+        self._group.create_task(self._release_root({step_id, *(other.id for other in lost)}))
+        return ""
+
+    def retry(self, step_id: str) -> str:
+        """Have the next attempt of a step at once. "" or why not."""
+        if self._attempts.retry(step_id):
+            return ""
+        plugin = step_id.partition(":")[0]
+        return f"{step_id} waits for no further attempt; after the run: update-all resume {plugin}"
+
     def _pump(self) -> None:
         """Start whatever can start now; its intent shares the flush of what ended just before."""
+        if self._steering.paused and not self._interrupted and self._scheduler.pending:
+            if not self._stays:
+                self._stays = True
+                self._group.create_task(self._stay())
+            return
         for node in self._scheduler.start_ready():
             plan, step = self._steps[node]
             recovery = self._plugins[plan.name].recovery.steps.get(step.name)
@@ -177,8 +236,17 @@ class Run:
             self._group.create_task(self._run_node(node))
         self._schedule_waits()
 
+    async def _stay(self) -> None:
+        """Keep the run from ending while it is paused."""
+        going_on, interrupted = self._steering.going_on(), self.interrupts.reached(Urgency.FINISH)
+        await asyncio.wait([going_on, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        interrupted.cancel()
+        self._stays = False
+        self._pump()
+
     def _not_now(self, plugin: str, step: UpdateStep) -> str | None:
-        return not_now(step, self.settings.last_success.get((plugin, step.name)), self._now)
+        last = self.settings.last_success.get((plugin, step.name))
+        return not_now(step, last, self._now, somebody_answers=self.settings.terminal is not None)
 
     def _schedule_waits(self) -> None:
         """While anything runs, waits are announced and the journal is written, ten times a second."""
@@ -239,6 +307,7 @@ class Run:
                 self._store.record(plan.name, end_record(result))
         not_run: list[NotRun] = []
         nothing: list[NotRun] = []
+        skipped = False
         if result.success:
             self._scheduler.finish(node)
             progress.changes += result.changes
@@ -248,8 +317,10 @@ class Run:
         else:
             progress.failure = progress.failure or result
             not_run = self._scheduler.fail(node)
-            not_run += self._scheduler.stop_group(plan.name, cause=node)
-            if self.settings.fail_fast:
+            skipped = result.error_code == SkippedStepError.code
+            if not skipped:
+                not_run += self._scheduler.stop_group(plan.name, cause=node)
+            if self.settings.fail_fast and not skipped:
                 not_run += [NotRun(other, node) for other in self._scheduler.halt()]
         self._pump()
         recorded = False
@@ -259,7 +330,7 @@ class Run:
         log = str(self._runner.log_path(plan.name, step.name, attempt.number)) if result.output else ""
         self._reporter.step_ended(progress, step, result, attempt.number, log)
         self._skip_rest(nothing)
-        self._report_not_run(not_run)
+        self._report_not_run(not_run, f"not run, because {node} was skipped" if skipped else "")
         await self._release_root({node, *(lost.id for lost in nothing), *(lost.id for lost in not_run)})
         self._count_down(progress)
         # Steps that can start now do so first; what follows happens while their processes begin.
@@ -269,7 +340,13 @@ class Run:
         self._flush()
 
     async def _release_root(self, ended: Collection[str]) -> None:
-        """Give root back behind the last step that needs it."""
+        """Give root back behind the last step that needs it; what ends the ticket waits for the others."""
+        if self._before_ticket_ends:
+            self._before_ticket_ends -= set(ended)
+            if not self._before_ticket_ends:
+                for node in self._end_ticket:
+                    self._scheduler.undefer(node)
+                self._pump()
         if self._root_left:
             self._root_left -= set(ended)
             if not self._root_left:
@@ -318,8 +395,7 @@ class Run:
             progress.failure = progress.failure or failure_of(plan.name, error)
         with contextlib.suppress(StateError):
             self._store.fold(plan.name)
-        interrupted = self.interrupts.urgency > Urgency.NONE
-        self._reporter.plugin_completed(progress, changes, interrupted=interrupted)
+        self._reporter.plugin_completed(progress, changes, interrupted=self._interrupted)
 
     def _halt(self, interrupted: asyncio.Future[None]) -> None:
         if not interrupted.cancelled():

@@ -136,6 +136,11 @@ class Follower:
             self._take(self._cleaner.feed(chunk))
         return len(chunk) == CHUNK_BYTES
 
+    @property
+    def unfinished(self) -> str:
+        """The line that no newline has ended so far, as far as it is clean."""
+        return self._rest
+
     def finish(self) -> None:
         """Hand on what was held back, and close. Call after `poll` has found no more."""
         self._take(self._cleaner.finish())

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from update_all.core.errors import StateError, StateWriteError
+
+TYPE_CHECKING = False  # What `typing` says, which every command would wait for.
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """Nothing that we write as state comes near; a bigger file is not ours."""
@@ -71,14 +72,21 @@ class FileSystem:
 filesystem = FileSystem()
 
 
-@dataclass(frozen=True, slots=True)
 class Directories:
-    """Our directories of one user, absolute. Nothing says that they exist."""
+    """Our directories of one user, absolute. Nothing says that they exist.
 
-    state: Path
-    config: Path
-    cache: Path
-    system_config: Path = Path("/etc/update-all")
+    No dataclass: those cost more to import than the commands that only look need for all they do.
+    """
+
+    __slots__ = ("cache", "config", "state", "system_config")
+
+    def __init__(
+        self, state: Path, config: Path, cache: Path, system_config: Path = Path("/etc/update-all")
+    ) -> None:
+        self.state = state
+        self.config = config
+        self.cache = cache
+        self.system_config = system_config
 
     @property
     def history(self) -> Path:
@@ -350,6 +358,8 @@ def _check_single_name(path: Path, status: os.stat_result) -> None:
 
 
 def _quoted(path: Path) -> str:
+    import shlex
+
     return shlex.quote(str(path))
 
 

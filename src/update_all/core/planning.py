@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -139,6 +139,15 @@ def build_graph(
     return Graph(nodes)
 
 
+def before_ticket_ends(graph: Graph, root: Collection[str], ending: Collection[str]) -> set[str]:
+    """The steps of `root` that go before those that end the ticket: all but these and what waits for them."""
+    behind = {graph.index[node] for node in ending}
+    for number in graph.topological:
+        if not behind.isdisjoint(graph.needs[number]):
+            behind.add(number)
+    return {node for node in root if graph.index[node] not in behind}
+
+
 def _with_steps(
     dependencies: Mapping[str, Sequence[str]], left: Mapping[str, Sequence[UpdateStep]], plugin: str
 ) -> list[str]:
@@ -167,9 +176,14 @@ def remaining_steps(plan: PluginPlan, done: set[str], last_phase: Phase) -> list
     return left
 
 
-def not_now(step: UpdateStep, last_success: datetime | None, now: datetime) -> str | None:
-    """Why a step is left out today: not due yet, or it asks questions that nobody will answer; else None."""
-    if step.interactive:
+def not_now(
+    step: UpdateStep, last_success: datetime | None, now: datetime, *, somebody_answers: bool = False
+) -> str | None:
+    """Why a step is left out today: not due yet, or it asks questions that nobody will answer; else None.
+
+    What asks while it runs as root is not for us to answer: sudo gets no terminal of ours.
+    """
+    if step.interactive and (step.needs_root or not somebody_answers):
         return "it asks questions: run it by hand"
     if step.interval_seconds is None or last_success is None:
         return None

@@ -39,8 +39,8 @@ class Ticket(StrEnum):
     """What is known of our right to become root.
 
     UNTRIED: nobody can be asked; a command finds out itself, and is never asked for a password.
-    HELD: commands run without a question. PER_STEP: each command asks on the terminal, so it must run alone
-    and in the foreground (`wrap(…, ask=True)`). REFUSED: the question was answered wrongly, or not at all.
+    HELD: commands run without a question. PER_STEP: each command asks on the terminal, and must be lent its
+    foreground (`wrap(…, ask=True)`). REFUSED: the question was answered wrongly, or not at all.
     """
 
     NOT_NEEDED = "not-needed"

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from update_all.core.shim import LOCK_FD
 
+KEEPER = Path(__file__).with_name("as_root.py")
+"""What stands before a command that runs as root: never killed, it ends with the last process below it."""
+
 MARKER = "UPDATE_ALL_COMMAND"
 """Environment variable that every process of a command inherits; its value is the command's key."""
 
@@ -28,6 +31,11 @@ def _parent_and_state(pid: int) -> tuple[int, bytes]:
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     return _parent_and_state(pid)[1] not in (b"", b"Z", b"X")
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal."""
+    return _parent_and_state(pid)[1] == b"T"
 
 
 def start_ticks(pid: int) -> int:
@@ -86,6 +94,27 @@ def tree_of(key: str, spool: Path, pid: int | None) -> list[int]:
     """All living processes that can be found to belong to a command: its tree, and what escaped from it."""
     roots = [*([pid] if pid is not None and alive(pid) else []), *marked(key, spool)]
     return [found for found in dict.fromkeys(roots + descendants(roots)) if found != os.getpid()]
+
+
+def arguments(pid: int) -> list[bytes]:
+    """The command line of a process; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
+def is_keeper(pid: int) -> bool:
+    """Whether a process only stands before a command that runs as root."""
+    return str(KEEPER).encode() in arguments(pid)[:4]
+
+
+def program_of(pid: int) -> int:
+    """The program that a keeper waits for, which is its oldest child; any other process is its own."""
+    if not is_keeper(pid):
+        return pid
+    children = [child for child in _pids() if _parent_and_state(child)[0] == pid]
+    return min(children, key=start_ticks, default=pid)
 
 
 def send_signal(pid: int, number: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from update_all.core import process_tree
 from update_all.core.command import Command, ShimLostError, exit_from, marker
+from update_all.core.console import Console
 from update_all.core.errors import CommandNotFoundError, StepError
 from update_all.core.evidence import Evidence, records_path
 
@@ -50,8 +51,12 @@ class ShimClient:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         session: bool = False,
+        terminal: tuple[int, int] | None = None,
     ) -> Command:
         """Start a command with its output in the spool file of `key`.
+
+        `terminal` are the columns and rows of a terminal of its own, where it may ask; without, its input is
+        /dev/null.
 
         Raises CommandNotFoundError naming the program, AlreadyStartedError when the spool exists,
         StepError for another refusal of the system, ShimLostError when two shims died before they started
@@ -64,6 +69,7 @@ class ShimClient:
             "env": {**(env or {}), process_tree.MARKER: marker(self.directory, key)},
             "cwd": cwd,
             "session": session,
+            "terminal": terminal,
         }
         try:
             try:
@@ -72,6 +78,10 @@ class ShimClient:
                 return await self._start(key, message)
         except OSError as error:
             raise _refusal(argv[0], cwd, error) from None
+
+    def knows(self, command: Command) -> bool:
+        """Whether the command was started by this shim and has not ended."""
+        return self._commands.get(command.key) is command
 
     async def _start(self, key: str, message: Mapping[str, object]) -> Command:
         """Raises OSError, or ShimLostError when the shim died and never started it."""
@@ -184,6 +194,8 @@ class ShimClient:
         if started.done():
             return
         if message["did"] == "started":
+            if "device" in message and (command := self._commands.get(str(message["key"]))) is not None:
+                command.console = Console(command.spool, str(message["device"]))
             started.set_result(int(str(message["pid"])))
         else:
             number = int(str(message["errno"]))

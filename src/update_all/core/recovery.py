@@ -139,6 +139,7 @@ def _in_flight(
     running = bool(key) and evidence.running(key)
     found = verdict(
         exit_recorded=bool(keys) and current == commands,
+        killed=any(map(evidence.killed, keys)),
         running=running,
         started=not keys or (bool(key) and evidence.started(key)),
         same_boot=same_boot,

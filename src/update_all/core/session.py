@@ -24,6 +24,7 @@ from update_all.core.planning import PluginPlan
 from update_all.core.recovery import PluginRecovery, recover, refuse_unknown
 from update_all.core.shim import boot_id
 from update_all.core.state import StateStore
+from update_all.core.steering import Steering
 from update_all.core.steps import Privileges
 from update_all.core.streaming import StepStartEvent, StreamEvent, WarningEvent
 from update_all.core.transitions import Outcome, PluginState, assumed_record, resume_record
@@ -201,6 +202,7 @@ class Session:
         sink: Callable[[StreamEvent], None],
         may_continue: Callable[[], bool] = lambda: True,
         interrupts: Interrupts | None = None,
+        steering: Steering | None = None,
         before: Sequence[StreamEvent] = (),
     ) -> RunResult:
         """Carry out the plans; every event goes to the run's journal and then to `sink`.
@@ -230,6 +232,7 @@ class Session:
                 flush=journal.flush,
                 may_continue=may_continue,
                 interrupts=interrupts,
+                steering=steering,
             )
             return await run.execute()
         finally:

@@ -13,9 +13,14 @@ records file. The records are not flushed: they matter when the orchestrator die
 (system.md section 4). The lock of the records file lives as long as the shim: who finds it locked knows that
 records may still come.
 
-Messages, one JSON object a line. In: `environment` {env}, `start` {key, argv, env, cwd, session}.
-Out: `started` {key, pid}, `refused` {key, errno}, `exit` {key, code, cpu, rss, read, written}, `asks` {key}:
-the command was stopped because it reads from the terminal or sets it up (termios(3), SIGTTIN and SIGTTOU).
+A command that may ask gets a session and a pseudo-terminal of its own, which we hold: with the orchestrator
+it would die, and the command would be hung up. What it shows goes to its spool; what it is to read comes
+through the FIFO `KEY.in`, from whoever may write there.
+
+Messages, one JSON object a line. In: `environment` {env}, `start` {key, argv, env, cwd, session, terminal}.
+Out: `started` {key, pid, device}, `refused` {key, errno}, `exit` {key, code, cpu, rss, read, written},
+`asks` {key}: the command was stopped because it reads from the terminal or sets it up (termios(3), SIGTTIN
+and SIGTTOU).
 When the socket closes, the shim waits for the commands that still run, then ends.
 """
 
@@ -34,6 +39,8 @@ LOCK_FD = 250
 PR_SET_CHILD_SUBREAPER = 36
 HOLD_SECONDS = 0.005
 """How long the news of a start waits for that of the end: most of what costs is to wake the other side."""
+MOST_READS = 1000
+"""How often a terminal is read after the end of its command, at up to 4 KiB each time."""
 RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 Message = dict[str, object]
@@ -57,6 +64,69 @@ def start_ticks(pid: int) -> int:
         return 0
 
 
+class Terminal:
+    """The pseudo-terminal of one command: what it shows to its spool, what is typed from its FIFO.
+
+    `device` is open until the command has it. Raises OSError.
+    """
+
+    def __init__(self, spool: str, columns: int, rows: int) -> None:
+        import struct
+        import termios
+
+        self.path = spool.removesuffix(".out") + ".in"
+        self.fds: list[int] = []
+        try:
+            os.mkfifo(self.path, 0o600)
+            # Also open for writing, so that it never ends.
+            self.input = self.keep(os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW))
+            # Not a copy of the spool's descriptor: that one is the lock, which is the command's.
+            self.spool = self.keep(os.open(spool, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
+            self.master, self.device = (self.keep(end) for end in os.openpty())
+            os.set_blocking(self.master, False)
+            self.name = os.ttyname(self.device)
+            fcntl.ioctl(self.device, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+        except OSError:
+            self.close()
+            raise
+
+    def keep(self, descriptor: int) -> int:
+        self.fds.append(descriptor)
+        return descriptor
+
+    def taken(self) -> None:
+        """The command has its terminal, or will never have it."""
+        if self.device in self.fds:
+            self.fds.remove(self.device)
+            os.close(self.device)
+
+    def show(self) -> bool:
+        """Take what the command has written; False when there is no more, for now or for ever."""
+        try:
+            data = os.read(self.master, 1 << 16)
+        except OSError:
+            return False
+        try:
+            os.write(self.spool, data)
+        except OSError:
+            return bool(data)  # A full disk: what does not fit is lost, the command goes on.
+        return bool(data)
+
+    def type(self) -> None:
+        """Hand on what was typed; what a command does not read for 4 KiB is lost, as on any terminal."""
+        try:
+            os.write(self.master, os.read(self.input, 4096))
+        except OSError:
+            return
+
+    def close(self) -> None:
+        for descriptor in self.fds:
+            os.close(descriptor)
+        self.fds.clear()
+        if os.path.exists(self.path):  # noqa: PTH110 - no pathlib here
+            os.unlink(self.path)  # noqa: PTH108 - no pathlib here
+
+
 class Shim:
     """State of the process: what runs, and the socket to the orchestrator while it lives."""
 
@@ -69,6 +139,9 @@ class Shim:
         self.running: dict[int, str] = {}
         self.held = bytearray()
         self.held_until = 0.0
+        self.poll = select.poll()
+        self.terminals: dict[str, Terminal] = {}
+        self.watched: dict[int, Terminal] = {}
 
     def serve(self) -> None:
         """Answer messages and reap children until the orchestrator is gone and nothing runs."""
@@ -79,18 +152,30 @@ class Shim:
         # Handlers, not SIG_IGN: an ignored signal would be inherited by every command.
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: None)
-        poll = select.poll()
-        poll.register(wakeup_read, select.POLLIN)
+        self.poll.register(wakeup_read, select.POLLIN)
         if self.connection is not None:
-            poll.register(self.connection, select.POLLIN)
+            self.poll.register(self.connection, select.POLLIN)
         while self.connection is not None or self.running:
-            for descriptor, _ in poll.poll(self.hold()):
+            for descriptor, _ in self.poll.poll(self.hold()):
                 if descriptor == wakeup_read:
                     os.read(wakeup_read, 4096)
+                elif descriptor in self.watched:
+                    self.serve_terminal(descriptor, self.watched[descriptor])
                 elif self.connection is not None and not self.receive():
-                    poll.unregister(self.connection)
+                    self.poll.unregister(self.connection)
                     self.connection = None
             self.reap()
+
+    def serve_terminal(self, descriptor: int, terminal: Terminal) -> None:
+        if descriptor == terminal.input:
+            terminal.type()
+        elif not terminal.show():
+            # Nobody has it open: poll(2) would say so again and again.
+            self.unwatch(descriptor)
+
+    def unwatch(self, descriptor: int) -> None:
+        if self.watched.pop(descriptor, None) is not None:
+            self.poll.unregister(descriptor)
 
     def hold(self) -> int | None:
         """Milliseconds for which news may still be held; None when there are none."""
@@ -136,12 +221,17 @@ class Shim:
         assert isinstance(argv, list) and isinstance(changes, dict)  # noqa: S101, PT018 - narrows the types
         env = {**self.base, **changes}
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        spool, pid, refusal = None, 0, None
+        path = os.path.join(self.directory, f"{key}.out")  # noqa: PTH118 - no pathlib here
+        spool, pid, refusal, terminal = None, 0, None, None
         try:
-            spool = os.open(os.path.join(self.directory, f"{key}.out"), flags, 0o600)  # noqa: PTH118
+            spool = os.open(path, flags, 0o600)
             # Nobody else locks it but for the instant of a test: is_locked() in core.evidence.
             fcntl.flock(spool, fcntl.LOCK_EX)
-            pid = self.spawn(argv, env, None if cwd is None else str(cwd), spool, bool(message["session"]))
+            size = message.get("terminal")
+            if isinstance(size, list):
+                terminal = Terminal(path, *size)
+            session = bool(message["session"])
+            pid = self.spawn(argv, env, None if cwd is None else str(cwd), spool, session, terminal)
         except OSError as error:
             refusal = (error.errno or errno.EIO, str(error.filename or ""))
         except ValueError:
@@ -150,19 +240,40 @@ class Shim:
         finally:
             if spool is not None:
                 os.close(spool)
+            if terminal is not None:
+                terminal.taken()
         if refusal is not None:
+            if terminal is not None:
+                terminal.close()
             self.record({"key": key, "refused": refusal[0]})
             self.send({"did": "refused", "key": key, "errno": refusal[0], "file": refusal[1]})
             return
         self.running[pid] = key
-        self.record({"key": key, "pid": pid, "ticks": start_ticks(pid)})
-        self.send({"did": "started", "key": key, "pid": pid}, hold=True)
+        device = {} if terminal is None else {"device": terminal.name}
+        if terminal is not None:
+            self.terminals[key] = terminal
+            for descriptor in (terminal.master, terminal.input):
+                self.watched[descriptor] = terminal
+                self.poll.register(descriptor, select.POLLIN)
+        self.record({"key": key, "pid": pid, "ticks": start_ticks(pid), **device})
+        self.send({"did": "started", "key": key, "pid": pid, **device}, hold=True)
 
-    def spawn(self, argv: list[str], env: dict[str, str], cwd: str | None, spool: int, session: bool) -> int:
+    def spawn(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str | None,
+        spool: int,
+        session: bool,
+        terminal: Terminal | None,
+    ) -> int:
+        # The first terminal that the leader of a session opens becomes its controlling one: tty_ioctl(4).
+        device = "/dev/null" if terminal is None else terminal.name
+        output = spool if terminal is None else 0
         actions = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, spool, 1),
-            (os.POSIX_SPAWN_DUP2, spool, 2),
+            (os.POSIX_SPAWN_OPEN, 0, device, os.O_RDONLY if terminal is None else os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
             (os.POSIX_SPAWN_DUP2, spool, LOCK_FD),
         ]
         if cwd is not None:
@@ -170,7 +281,7 @@ class Shim:
         try:
             # A group of its own, in our session: sudo's ticket belongs to the session (reliability.md F8).
             # Programs of third parties get a session of their own, so that they cannot ride the ticket.
-            if session:
+            if session or terminal is not None:
                 return os.posix_spawnp(
                     argv[0], argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=RESET
                 )
@@ -197,6 +308,7 @@ class Shim:
                     self.tell("asks", {"key": key, "asks": True})
                 continue
             del self.running[pid]
+            self.leave_terminal(key)
             self.tell(
                 "exit",
                 {
@@ -209,6 +321,18 @@ class Shim:
                     "written": usage.ru_oublock * 512,
                 },
             )
+
+    def leave_terminal(self, key: str) -> None:
+        """The command has ended: what it has shown by now is in its spool before its end is told."""
+        terminal = self.terminals.pop(key, None)
+        if terminal is not None:
+            for descriptor in (terminal.master, terminal.input):
+                self.unwatch(descriptor)
+            # Not for ever: another process may still write.
+            for _ in range(MOST_READS):
+                if not terminal.show():
+                    break
+            terminal.close()
 
     def tell(self, did: str, message: Message) -> None:
         """Record first, then send: what the orchestrator heard is never news to the next one."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from update_all.core import paths
 from update_all.core.interrupts import Urgency
-from update_all.core.models import StepExecutionState, UpdateStep
+from update_all.core.models import CheckResult, StepExecutionState, UpdateStep
 from update_all.core.orchestration import RunSettings
 from update_all.core.planning import Updater, plan_plugin
 from update_all.core.session import ResumeOptions, Session, next_run_id
@@ -25,6 +25,12 @@ def unfinished_state(plugin: str) -> StepExecutionState | None:
     """The state of a plugin's last run, None when there is none or it ended well. Raises StateError."""
     state = StateStore(paths.directories().state).load(plugin).state
     return None if state is None or state.outcome is not Outcome.UNFINISHED else state.execution
+
+
+def unfinished_check(plugin: str) -> CheckResult | None:
+    """What the check of a plugin's last run found, None unless that run is unfinished. Raises StateError."""
+    state = StateStore(paths.directories().state).load(plugin).state
+    return None if state is None or state.outcome is not Outcome.UNFINISHED else state.check
 
 
 async def stream_plugin(

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,15 +19,15 @@ from pathlib import Path
 from update_all.core import paths
 from update_all.core.errors import InvalidDefinitionError, StateError, StateWriteError
 from update_all.core.json_reading import Reader, loads
-from update_all.core.models import NAME
+from update_all.core.names import NAME
 from update_all.core.state_json import NewerSchemaError, state_from, state_to
+from update_all.core.state_summary import plugins_in
 from update_all.core.transitions import PluginState, Record
 
 WHOLE_FILE_BYTES = 16 * 1024
 """Up to this size a state is written whole at each transition."""
 KEPT_CORRUPT = 5
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_STATE_FILE = re.compile(r"(.+)\.json(?:\.prev|\.corrupt-\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +98,7 @@ class StateStore:
 
     def plugins(self) -> list[str]:
         """Names of the plugins that have a state, also one of which only older or damaged files are left."""
-        try:
-            found = [_STATE_FILE.fullmatch(name) for name in os.listdir(self.directory)]  # noqa: PTH208 - names only
-        except OSError:
-            return []
-        names = {match.group(1) for match in found if match is not None}
-        return sorted(name for name in names if NAME.fullmatch(name))
+        return plugins_in(self.directory)
 
     def load(self, plugin: str) -> Loaded:
         """Read a state; a damaged one is set aside and the previous one used (system.md section 4).

@@ -7,9 +7,8 @@ from datetime import datetime
 from update_all.core.json_reading import Reader
 from update_all.core.models import JsonValue, StepExecutionState
 from update_all.core.result_json import check_from, check_to, result_from, result_to
+from update_all.core.state_summary import STATE_SCHEMA
 from update_all.core.transitions import Active, Outcome, PluginState
-
-STATE_SCHEMA = 1
 
 
 class NewerSchemaError(ValueError):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 
 from update_all.core.cleaning import clean, clean_line
-from update_all.core.errors import StepError
+from update_all.core.errors import NeedsInputError, StepError
 from update_all.core.models import Change
 from update_all.core.output import StepLog, Tail
 from update_all.core.planning import Updater
@@ -104,6 +104,10 @@ class StepOutput:
     def silence(self, seconds: float) -> None:
         """Warn that a command has printed nothing for so long."""
         self._warn("no-output", f"no output for {seconds / 60:.0f} min; it may be waiting for an answer")
+
+    def question(self, text: str) -> None:
+        """Tell that a command seems to ask this; "" is unknown."""
+        self._warn(NeedsInputError.code, f"it needs an answer{f': {text}' if text else ''}")
 
     def bug(self, error: Exception) -> StepError:
         """A plugin's function has raised something that is no error of its step: that goes to the log."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from update_all.core.borrowing import Borrower
 from update_all.core.cleaning import clean, clean_line
 from update_all.core.command import Command, Exit
 from update_all.core.errors import CommandNotFoundError, StepError, UpToDate
@@ -22,8 +23,9 @@ from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.json_reading import Reader, loads
 from update_all.core.models import Facts, StepResult, UpdateCommand, UpdateStep, Usage
 from update_all.core.output import Follower, PatternMatcher, StepLog
-from update_all.core.planning import Updater
+from update_all.core.planning import Updater, node_id
 from update_all.core.processes import AlreadyStartedError, ShimClient
+from update_all.core.steering import Steering
 from update_all.core.step_output import StepOutput
 from update_all.core.streaming import StreamEvent
 from update_all.core.supervision import (
@@ -33,6 +35,9 @@ from update_all.core.supervision import (
     TimedOutError,
     supervise,
 )
+
+ANSWER_SECONDS = 600.0
+"""How long a command that reads the person's terminal waits for an answer; then it is ended."""
 
 
 class Privileges(Protocol):
@@ -48,6 +53,10 @@ class Privileges(Protocol):
 
     async def signal(self, pids: Sequence[int], number: int) -> None:
         """Signal processes of root."""
+        ...
+
+    async def let_ask(self, command: Command, too_late: Callable[[], bool]) -> bool:
+        """Let a person answer a privileged command that asks for the password; False where that is not so."""
         ...
 
     async def release(self) -> None:
@@ -78,6 +87,9 @@ class StepRunner:
     environment: Mapping[str, str]
     silent: Mapping[str, str]
     secrets: Collection[str] = ()
+    steering: Steering = field(default_factory=Steering)
+    terminal: tuple[int, int] | None = None
+    """Columns and rows of the terminal that an interactive step gets; None where nobody answers it."""
     _programs: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     async def run(
@@ -88,13 +100,15 @@ class StepRunner:
         *,
         skip: Collection[int] = (),
         on_command: Callable[[int], Awaitable[None]] | None = None,
+        interrupts: Interrupts | None = None,
     ) -> StepResult:
         """Run an attempt and return its result; every failure is a result, never an exception.
 
         `skip` are independent commands that succeeded in an earlier attempt; `on_command` is told of each
-        further one. Raises only ShimLostError and DetachedError: the end of the step is then not known.
+        further one, `interrupts` end it. Raises only ShimLostError and DetachedError: the end of the step is
+        then not known.
         """
-        execution = _Execution(self, plugin, step, attempt)
+        execution = _Execution(self, plugin, step, attempt, interrupts or self.interrupts)
         try:
             return await execution.run(skip, on_command)
         finally:
@@ -144,8 +158,11 @@ class _Ended:
 
 
 class _Execution:
-    def __init__(self, runner: StepRunner, plugin: Updater, step: UpdateStep, attempt: Attempt) -> None:
+    def __init__(
+        self, runner: StepRunner, plugin: Updater, step: UpdateStep, attempt: Attempt, interrupts: Interrupts
+    ) -> None:
         self.runner = runner
+        self.interrupts = interrupts
         self.plugin = plugin
         self.step = step
         self.attempt = attempt
@@ -180,7 +197,7 @@ class _Execution:
             step_name=self.step.name,
             success=error is None,
             output=self.output.tail.text(),
-            error_message=None if error is None else clean(error.message, self.runner.secrets),
+            error_message=None if error is None else clean(error.described, self.runner.secrets),
             error_code=None if error is None else error.code,
             duration_seconds=time.monotonic() - self.started,
             packages_updated=len(changes),
@@ -220,10 +237,15 @@ class _Execution:
         try:
             filled = fill_command(command, self.plugin.facts)
             argv, env = self._invocation(filled)
-            if self.runner.interrupts.urgency >= Urgency.FINISH:
-                raise InterruptedStepError("the run was interrupted before it started")
+            if self.interrupts.urgency >= Urgency.FINISH:
+                raise InterruptedStepError(f"it did not start, because {self.interrupts.why}")
             process = await self.runner.shim.start(
-                key, argv, env=env, cwd=filled.cwd, session=self.plugin.third_party
+                key,
+                argv,
+                env=env,
+                cwd=filled.cwd,
+                session=self.plugin.third_party,
+                terminal=self.runner.terminal if self.step.interactive else None,
             )
         except AlreadyStartedError:
             return await self._adopted(index, command)
@@ -256,10 +278,15 @@ class _Execution:
             self.output.show(text)
 
         follower = Follower(process.spool, self.output.log, on_text)
+        step_id = node_id(self.plugin.name, self.step.name)
+        if process.console is not None:
+            self.runner.steering.opened(step_id, process.console)
         try:
             end = await supervise(process, follower, self._supervision(command))
         except (TimedOutError, InterruptedStepError, AskedError) as error:
             return _Ended(None, error, Usage())
+        finally:
+            self.runner.steering.closed(step_id)
         errors.finish()
         successes.finish()
         self._account(end)
@@ -285,13 +312,36 @@ class _Execution:
             own = asyncio.get_running_loop().time() + command.timeout_seconds
             deadline = own if deadline is None else min(own, deadline)
         return Supervision(
-            interrupts=self.runner.interrupts,
+            interrupts=self.interrupts,
             deadline=deadline,
             uninterruptible=self.step.uninterruptible,
             signal_as_root=self.runner.privileges.signal,
             on_silence=self.output.silence,
             may_continue=self.runner.may_continue,
+            on_question=self.output.question,
+            somebody_answers=self.runner.terminal is not None,
+            let_ask=self.runner.privileges.let_ask if command.sudo or self.step.sudo else self._let_ask,
         )
+
+    async def _let_ask(self, command: Command, _too_late: Callable[[], bool]) -> bool:
+        """Wait for the answer of a person whose terminal the command wants to read; False when there is none.
+
+        It must be a command that we have started: of another one nobody tells when it goes on.
+        """
+        if self.runner.terminal is None or not self.runner.shim.knows(command):
+            return False
+        self.output.question("")
+        borrower = Borrower(command)
+        ended = self.interrupts.reached(Urgency.STOP if self.step.uninterruptible else Urgency.FINISH)
+        with self.runner.steering.borrowing(node_id(self.plugin.name, self.step.name), borrower):
+            any_of: list[asyncio.Future[None] | asyncio.Future[Exit]] = [
+                borrower.answered,
+                ended,
+                command.exited,
+            ]
+            await asyncio.wait(any_of, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        return borrower.answered.done() or command.exited.done()
 
     def _account(self, end: Exit) -> None:
         self.exit_code = end.code
@@ -321,7 +371,7 @@ class _Execution:
     async def _function(self) -> None:
         assert self.step.execute_fn is not None  # noqa: S101 - guaranteed by UpdateStep
         consumer = asyncio.ensure_future(self._consume())
-        interrupted = self.runner.interrupts.reached(Urgency.FINISH)
+        interrupted = self.interrupts.reached(Urgency.FINISH)
         try:
             limit = None if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
             await asyncio.wait([consumer, interrupted], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -332,7 +382,7 @@ class _Execution:
             with contextlib.suppress(asyncio.CancelledError):
                 await consumer
             if interrupted.done():
-                raise InterruptedStepError("it was ended because the run was interrupted")
+                raise InterruptedStepError(f"it was ended because {self.interrupts.why}")
             raise TimedOutError(f"it took longer than {self.step.timeout_seconds} s and was ended")
         finally:
             interrupted.cancel()

@@ -59,7 +59,7 @@ def sudoers_lines(user: str, commands: Sequence[Sequence[str]]) -> str:
         if reason := refusal(command):
             raise InvalidDefinitionError(f"sudoers: {' '.join(command)!r} {reason}")
     rules = dict.fromkeys(f"{user} ALL=(root) NOPASSWD: {_rule(command)}" for command in commands)
-    header = f"# Install with: visudo -f {DROP_IN}"
+    header = f"# {DROP_IN}: what runs of update-all do as root without asking. update-all sudoers --install"
     return "".join(f"{line}\n" for line in (header, *rules))
 
 

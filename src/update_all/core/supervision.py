@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from update_all.core.cleaning import clean_line
 from update_all.core.command import Command, Exit, SignalAsRoot, end_tree
+from update_all.core.console import Console
 from update_all.core.errors import NeedsInputError, StepError
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.output import Follower
@@ -17,12 +20,23 @@ FOLLOW_SECONDS = 0.05
 REAP_SECONDS = 1.0
 TERM_GRACE_SECONDS = 10.0
 SILENCE_SECONDS = 600.0
+QUESTION_SECONDS = 1.0
+"""How long a command with a terminal says nothing after an unfinished line, before that is a question."""
+
+WORDLESS_SECONDS = 30.0
+"""The same for one that has ended its line."""
 
 
 class InterruptedStepError(StepError):
     """The step was ended because the run is to end."""
 
     code = "interrupted"
+
+
+class SkippedStepError(InterruptedStepError):
+    """The step was ended because a person has skipped it."""
+
+    code = "skipped"
 
 
 class DetachedError(StepError):
@@ -55,6 +69,16 @@ class Supervision:
     may_continue: Callable[[], bool]
     """Back-pressure: False while whoever reads the events is behind."""
 
+    on_question: Callable[[str], None] = lambda _: None
+    """Told of what a command with a terminal of its own seems to ask."""
+
+    somebody_answers: bool = False
+    """Whether a person is there for such a question."""
+
+    let_ask: Callable[[Command, Callable[[], bool]], Awaitable[bool]] | None = None
+    """Let a person answer a command that asks for a password, unless the second one says that it is too late;
+    False where it does not ask for one, or nobody is there."""
+
 
 async def supervise(command: Command, follower: Follower, how: Supervision) -> Exit:
     """Wait for the end of a command, which is the end of its main process, not of its output.
@@ -70,14 +94,18 @@ async def supervise(command: Command, follower: Follower, how: Supervision) -> E
         return how.interrupts.urgency >= too_urgent
 
     def due() -> bool:
-        late = how.deadline is not None and loop.time() >= how.deadline
-        return late or command.asks or interrupted()
+        unanswered = command.console is not None and command.console.asks and not how.somebody_answers
+        return _late(how, loop) or command.asks or unanswered or interrupted()
 
     try:
         await _follow(command, follower, how, command.exited, due)
+        while command.asks and not interrupted() and await _person_answers(command, follower, how):
+            await _follow(command, follower, how, command.exited, due)
         if command.exited.done():
             return command.exited.result()
-        error, reason = _reason(command, interrupted=interrupted())
+        # What is still at a question has not begun, so that even a transaction may be ended.
+        too_late = command.asks and how.interrupts.urgency > Urgency.NONE
+        error, reason = _reason(command, how, interrupted=interrupted() or too_late)
         await _follow_end(command, follower, how)
         if how.uninterruptible and command.exited.result().code == 0:
             return command.exited.result()
@@ -86,12 +114,36 @@ async def supervise(command: Command, follower: Follower, how: Supervision) -> E
         await _drain(command, follower, how)
 
 
-def _reason(command: Command, *, interrupted: bool) -> tuple[type[StepError], str]:
+def _reason(command: Command, how: Supervision, *, interrupted: bool) -> tuple[type[StepError], str]:
     if interrupted:
-        return InterruptedStepError, "it was ended because the run was interrupted"
-    if command.asks:
+        return InterruptedStepError, f"it was ended because {how.interrupts.why}"
+    if command.asks or (command.console is not None and command.console.asks):
         return AskedError, "it asked for an answer on the terminal, where nobody can give one, and was ended"
     return TimedOutError, "it took longer than its time limit and was ended"
+
+
+async def _person_answers(command: Command, follower: Follower, how: Supervision) -> bool:
+    """Whether a person was asked, and the command can go on.
+
+    An open question outlasts time limits and interrupts: the program that asks belongs to root, so that only
+    the person, or its own time limit, ends it. Being killed does not wait.
+    """
+    if how.let_ask is None:
+        return False
+    command.asks = False
+    answer = asyncio.ensure_future(how.let_ask(command, lambda: how.interrupts.urgency > Urgency.NONE))
+    try:
+        await _follow(command, follower, how, answer, lambda: how.interrupts.urgency >= Urgency.KILL)
+        command.asks = not (answer.done() and answer.result())
+        return not command.asks
+    finally:
+        answer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await answer
+
+
+def _late(how: Supervision, loop: asyncio.AbstractEventLoop) -> bool:
+    return how.deadline is not None and loop.time() >= how.deadline
 
 
 def _left(command: Command) -> str:
@@ -99,7 +151,7 @@ def _left(command: Command) -> str:
     return f"; still running: {', '.join(map(str, left))}" if left else ""
 
 
-_Waitable = asyncio.Future[Exit] | asyncio.Future[None]
+_Waitable = asyncio.Future[Exit] | asyncio.Future[None] | asyncio.Future[bool]
 
 
 async def _follow(
@@ -121,9 +173,20 @@ async def _follow(
         now, grown = loop.time(), _size(command)
         if grown != size:
             size, quiet_since = grown, now
+            if command.console is not None:
+                command.console.asks = False
+        elif command.console is not None and not command.console.asks and not command.console.attended:
+            _listen(command.console, follower.unfinished, now - quiet_since, how)
         elif now - quiet_since >= SILENCE_SECONDS:
             how.on_silence(now - quiet_since)
             quiet_since = now
+
+
+def _listen(console: Console, unfinished: str, quiet_seconds: float, how: Supervision) -> None:
+    """Take it for a question when a command stays where it is."""
+    if quiet_seconds >= (QUESTION_SECONDS if unfinished.strip() else WORDLESS_SECONDS):
+        console.asks, console.question = True, clean_line(unfinished).strip()
+        how.on_question(console.question)
 
 
 def _size(command: Command) -> int:

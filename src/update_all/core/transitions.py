@@ -189,6 +189,7 @@ MAX_ATTEMPTS = 3
 def verdict(
     *,
     exit_recorded: bool,
+    killed: bool,
     running: bool,
     started: bool,
     same_boot: bool,
@@ -197,13 +198,17 @@ def verdict(
     attempt: int,
 ) -> Verdict:
     """Decide from what the crash left behind. The order of the questions is the promise:
-    an exit record wins, a living process is never doubled, what never started may start."""
-    if exit_recorded:
+    an exit record wins, a living process is never doubled, what never started may start.
+
+    `killed`: somebody ended a command from outside, and no process of it is left. Then it did not fail, it
+    was interrupted, and how far it came is unknown.
+    """
+    if exit_recorded and not killed:
         return Verdict.ADOPT
     if running:
         return Verdict.REATTACH
     # After a power cut a missing spool proves nothing: it was never flushed.
-    if not started and same_boot:
+    if not started and not killed and same_boot:
         return Verdict.START
     if has_check:
         return Verdict.CHECK

@@ -67,7 +67,8 @@ def require_address(url: str, address: Address) -> None:
     if parts.scheme == "http" and not is_loopback(host) and host not in address.http_hosts:
         raise DownloadRefusedError(
             f"{public_form(url)}: plain http is refused",
-            hint="use the https address, or allow the host where the checksum is known",
+            hint="use the https address; to allow this host for files whose checksum is known:"
+            f" update-all config set downloads.allow_http {host}",
         )
     if address.allowed_hosts and not _host_allowed(host, address.allowed_hosts):
         raise DownloadRefusedError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import pwd
@@ -44,6 +45,7 @@ async def extract(
     expect_top: str = "",
     must_have: Sequence[str] = (),
     limits: Limits | None = None,
+    label: str = "",
 ) -> Extracted:
     """Unpack a tar (plain, gz, bz2, xz, zst) or zip archive so that `target` appears complete, or not at all.
 
@@ -51,18 +53,19 @@ async def extract(
     becomes `target` itself. `must_have` names files below `target`. Run as root, the child becomes "nobody",
     and what it wrote is given to root afterwards; where it cannot (a user namespace without other users), it
     stays root behind Landlock, and without Landlock it refuses. On return the tree is flushed.
-    Raises ArchiveError; then nothing is left. `target` must not exist.
+    Raises ArchiveError, calling the archive `label` (else by its file name); then nothing is left. `target`
+    must not exist. What a killed process left beside it is deleted first.
     """
-    limits = limits or Limits()
+    limits, label = limits or Limits(), label or archive.name
     _require_absent(target)
-    async with _staging(target.parent) as staging:
+    async with _staging(target.parent) as (staging, lock):
         tree = staging / "tree"
         tree.mkdir(mode=0o755)
         user = _other_user(tree)
         with _descriptor(archive, os.O_RDONLY) as source, _descriptor(tree, os.O_DIRECTORY) as place:
-            _require_space(archive, source, place)
+            _require_space(label, source, place)
             request = Request(source, place, expect_top, tuple(must_have), limits, user)
-            extracted = await _run(request, archive)
+            extracted = await _run(request, label, lock)
         await asyncio.to_thread(_settle, tree, user is not None)
         tree.rename(target)
         flush_path(target.parent)
@@ -93,12 +96,48 @@ class _descriptor:  # noqa: N801 - used like a function
 
 
 @asynccontextmanager
-async def _staging(parent: Path) -> AsyncIterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+async def _staging(parent: Path) -> AsyncIterator[tuple[Path, int]]:
+    """A new folder and the lock on it, which lives as long as any process that uses the folder."""
+    folder, lock = await asyncio.to_thread(_claim, parent)
     try:
-        yield folder
+        yield folder, lock
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        os.close(lock)
+
+
+def _claim(parent: Path) -> tuple[Path, int]:
+    """Delete what killed processes left below `parent`, make a folder there and lock it. The lock of `parent`
+    itself keeps others from deleting the folder before that.
+    """
+    try:
+        gate = _open_folder(parent)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            _sweep(parent)
+            folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+            lock = _open_folder(folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        finally:
+            os.close(gate)
+    except OSError as error:
+        raise ArchiveError(f"cannot unpack to {parent}: {error.strerror}") from error
+    return folder, lock
+
+
+def _sweep(parent: Path) -> None:
+    for abandoned in parent.glob(f"{STAGING_PREFIX}*"):
+        with suppress(OSError):
+            lock = _open_folder(abandoned)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(abandoned, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _open_folder(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _other_user(tree: Path) -> int | None:
@@ -116,13 +155,17 @@ def _other_user(tree: Path) -> int | None:
     return user
 
 
-def _require_space(archive: Path, source: int, place: int) -> None:
+def _require_space(label: str, source: int, place: int) -> None:
     status = os.fstat(source)
     if not stat.S_ISREG(status.st_mode):
-        raise ArchiveError(f"{archive} is not a file")
+        raise ArchiveError(f"{label} is not a file")
     system = os.fstatvfs(place)
-    if system.f_bavail * system.f_frsize < 2 * status.st_size:
-        raise ArchiveError(f"not enough space to unpack {archive.name}", hint="free some space and resume")
+    needed, free = 2 * status.st_size, system.f_bavail * system.f_frsize
+    if free < needed:
+        raise ArchiveError(
+            f"{label} needs at least {needed} bytes to be unpacked, {free} are free",
+            hint="free some space, then: update-all resume",
+        )
 
 
 def _settle(tree: Path, given_away: bool) -> None:
@@ -136,7 +179,7 @@ def _settle(tree: Path, given_away: bool) -> None:
     flush_file_system(tree)
 
 
-async def _run(request: Request, archive: Path) -> Extracted:
+async def _run(request: Request, label: str, lock: int) -> Extracted:
     own = str(Path(update_all.__file__).parent.parent)
     paths = os.pathsep.join([own, *(path for path in sys.path if path.startswith("/"))])
     argv = [sys.executable, "-I", "-c", _START, paths, request.to_json()]
@@ -147,33 +190,33 @@ async def _run(request: Request, archive: Path) -> Extracted:
         stderr=asyncio.subprocess.PIPE,
         env={"LC_ALL": "C.UTF-8"},
         cwd="/",
-        pass_fds=(request.archive, request.target),
+        pass_fds=(request.archive, request.target, lock),
         process_group=0,
     )
     try:
         async with asyncio.timeout(request.limits.seconds):
             output, errors = await process.communicate()
     except TimeoutError:
-        raise ArchiveError(f"{archive.name}: not unpacked within {request.limits.seconds:g} s") from None
+        raise ArchiveError(f"{label}: not unpacked within {request.limits.seconds:g} s") from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    return _answer(output, errors, process.returncode or 0, archive)
+    return _answer(output, errors, process.returncode or 0, label)
 
 
-def _answer(output: bytes, errors: bytes, code: int, archive: Path) -> Extracted:
+def _answer(output: bytes, errors: bytes, code: int, label: str) -> Extracted:
     try:
         answer = json.loads(output)
     except ValueError:
         answer = None
     match answer:
         case {"error": str(message)}:
-            raise ArchiveError(f"{archive.name} is refused: {message}", hint=str(answer.get("hint", "")))
+            raise ArchiveError(f"{label} is refused: {message}", hint=str(answer.get("hint", "")))
         case {"entries": int(entries), "bytes": int(count), "walls": list(walls)}:
             return Extracted(entries, count, tuple(str(wall) for wall in walls))
     if code < 0:
-        raise ArchiveError(f"{archive.name} is refused: unpacking was ended by {signal.Signals(-code).name}")
+        raise ArchiveError(f"{label} is refused: unpacking was ended by {signal.Signals(-code).name}")
     last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    raise ArchiveError(f"{archive.name}: the unpacking process failed: {last or f'exit code {code}'}")
+    raise ArchiveError(f"{label}: the unpacking process failed: {last or f'exit code {code}'}")

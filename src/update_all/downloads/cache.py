@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Cache:
             raise DownloadError(f"cannot read {path}: {error.strerror}") from error
         with os.fdopen(descriptor, "rb") as file:
             found = digest_of(file, spec.algorithm)
+            os.utime(file.fileno())
         if not same_digest(found, digest):
             path.unlink(missing_ok=True)
             raise IntegrityError(f"{spec.filename} changed in the cache: expected {digest}, got {found}")
@@ -140,31 +141,69 @@ class Cache:
                 hint="free some space and resume",
             )
 
+    @contextlib.contextmanager
+    def scratch(self, spec: DownloadSpec, kind: str, data: bytes) -> Iterator[Path]:
+        """A small file for another program to read. Call under `exclusive`: one that was left is replaced."""
+        path = self.root / f"{spec.key}.{kind}"
+        path.write_bytes(data)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     @contextlib.asynccontextmanager
     async def exclusive(self, spec: DownloadSpec) -> AsyncIterator[None]:
         """One process and task at a time for this download; BusyError after an hour of waiting."""
-        path = self.root / f"{spec.key}.lock"
+        for _ in range(int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)):
+            with self._locked(spec.key) as locked:
+                if locked:
+                    yield
+                    return
+            await asyncio.sleep(LOCK_POLL_SECONDS)
+        raise BusyError(
+            f"another process has been downloading {spec.filename} for an hour",
+            hint=f"fuser {self.root}/{spec.key}.lock shows which",
+        )
+
+    @contextlib.contextmanager
+    def _locked(self, key: str) -> Iterator[bool]:
+        """Whether this process has the download `key` for itself, until the end of the block.
+
+        The lock file is deleted by its holder; one that was deleted while it was being opened does not count.
+        """
+        path = self.root / f"{key}.lock"
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            for _ in range(int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(LOCK_POLL_SECONDS)
-            else:
-                raise BusyError(f"another process has been downloading {spec.filename} for an hour")
-            yield
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if not os.fstat(descriptor).st_nlink:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
     def prune(self, days: float = 30.0) -> int:
-        """Delete what nobody has written for `days`, but for the empty locks; returns the number of files."""
+        """Delete what nobody has read or written for `days`, and the locks that killed processes left, but
+        nothing of a download that is under way; returns the number of files.
+        """
         count = 0
         for path in self.root.iterdir():
-            old = time.time() - path.lstat().st_mtime > days * DAY_SECONDS
-            if old and path.is_file() and path.suffix != ".lock":
-                path.unlink(missing_ok=True)
-                count += 1
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                lock = path.suffix == ".lock"
+                old = time.time() - status.st_mtime > days * DAY_SECONDS
+                if not stat.S_ISREG(status.st_mode) or not (old or lock):
+                    continue
+                with self._locked(path.name.partition(".")[0]) as locked:
+                    if locked:
+                        path.unlink(missing_ok=True)
+                        count += not lock
         return count

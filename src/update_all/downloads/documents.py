@@ -44,7 +44,7 @@ async def fetch_bytes(
                 return await _read_small(client, address, settings, clock, max_bytes)
             except TransientError as error:
                 if tries == settings.attempts:
-                    raise DownloadError(f"{error.message} ({tries} tries)") from None
+                    raise DownloadError(f"{error.message} ({tries} tries)", hint=error.hint) from None
                 await clock.sleep(backoff(tries, settings.backoff_seconds, clock.random(), error.retry_after))
     raise AssertionError("attempts must be positive")
 

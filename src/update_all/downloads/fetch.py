@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from update_all.core.errors import DownloadError, DownloadRefusedError, IntegrityError
@@ -18,7 +16,7 @@ from update_all.downloads.cache import Cache
 from update_all.downloads.documents import fetch_bytes
 from update_all.downloads.pace import Clock, SlowGuard, Throttle, Ticker, backoff
 from update_all.downloads.part import Part
-from update_all.downloads.spec import DownloadSettings, DownloadSpec, require_trust
+from update_all.downloads.spec import DownloadSettings, DownloadSpec, TrustLevel, require_trust
 from update_all.downloads.transport import (
     TransientError,
     looks_like_html,
@@ -101,7 +99,8 @@ class _Transfer:
                 best = max(best, self.part.size)
                 tries = 1 if gained else tries + 1
                 if tries > self.settings.attempts:
-                    raise DownloadError(f"{error.message} ({self.settings.attempts} tries)") from None
+                    message = f"{error.message} ({self.settings.attempts} tries)"
+                    raise DownloadError(message, hint=error.hint) from None
                 pause = backoff(
                     max(1, tries - 1), self.settings.backoff_seconds, self.clock.random(), error.retry_after
                 )
@@ -112,10 +111,13 @@ class _Transfer:
         if warning is not None:
             yield warning
         await asyncio.to_thread(self.cache.keep, self.spec, self.part, digest)
-        yield _progress(self.spec, self.part.size, self.part.size, f"verified ({self._trust(warning)})")
+        await asyncio.to_thread(self.cache.prune)
+        yield _progress(self.spec, self.part.size, self.part.size, self._trust(warning))
 
     def _trust(self, warning: WarningEvent | None) -> str:
-        return "checksum only" if warning else self.spec.trust.value
+        if self.spec.trust is TrustLevel.TLS_ONLY:
+            return "unverified"
+        return f"verified ({'checksum only' if warning else self.spec.trust})"
 
     async def _attempt(self, client: AsyncClient) -> AsyncGenerator[StreamEvent, None]:
         part, spec = self.part, self.spec
@@ -123,13 +125,15 @@ class _Transfer:
             return
         address = Address(spec.url, spec.headers, spec.allowed_hosts, self._http_hosts())
         async with open_response(client, address, self.settings, self._range_headers()) as response:
-            self._begin(response)
+            total, chunks = self._announced(response), response.aiter_raw()
+            chunk = await anext(chunks, b"")
+            self._begin(response, total, chunk)
             now = self.clock.now()
             ticker = Ticker(now, base=part.size)
             guard = SlowGuard(self.settings.slow_bytes, self.settings.slow_seconds)
             guard.too_slow(part.size, now)
-            async for chunk in response.aiter_raw():
-                self._judge(response, chunk)
+            while chunk:
+                self._require_room(chunk)
                 await part.append(chunk)
                 now = self.clock.now()
                 if guard.too_slow(part.size, now):
@@ -142,6 +146,7 @@ class _Transfer:
                     yield _progress(spec, part.size, self.total, f"{rate / 1e6:.1f} MB/s")
                 if delay := self.throttle.delay(len(chunk), now):
                     await self.clock.sleep(delay)
+                chunk = await anext(chunks, b"")
         if self.total is not None and part.size != self.total:
             raise TransientError(f"{public_form(spec.url)}: ended after {part.size} of {self.total} bytes")
 
@@ -157,37 +162,47 @@ class _Transfer:
         headers = {"Range": f"bytes={self.part.size}-"}
         return {**headers, "If-Range": validator} if validator else headers
 
-    def _begin(self, response: Response) -> None:
-        """Check status, range and announced length; reset the part when the server starts at the front."""
+    def _announced(self, response: Response) -> int | None:
+        """The file's length, from the headers. Checks status, range, limit and free space."""
         part, spec, where = self.part, self.spec, public_form(str(response.url))
-        asked_from = part.size
         if response.status_code == 416:
             part.reset()
             raise TransientError(f"{where}: the server has no such range, starting anew")
         if response.status_code == 206:
-            total = _range_total(response.headers.get("content-range", ""), asked_from, where)
-            if not asked_from:
+            if not part.size:
                 raise DownloadError(f"{where}: a part (status 206) came where the whole file was asked for")
-            part.carried = asked_from
+            total = _range_total(response.headers.get("content-range", ""), part.size, where)
         else:
-            part.reset()
             total = _number(response.headers.get("content-length"))
-        if total is not None and spec.size is not None and total != spec.size:
-            raise IntegrityError(f"{where}: wrong length: expected {spec.size} bytes, the server has {total}")
-        if total is not None and total > spec.limit:
+        if total is not None and spec.size is None and total > spec.limit:
             raise DownloadRefusedError(f"{where}: {total} bytes, more than the limit of {spec.limit}")
         self.total = spec.size if spec.size is not None else total
         if self.total is not None:
             self.cache.require_space(spec, self.total - part.size)
-        self.cache.note(spec, "validator", _strong_validator(response))
+        return total
 
-    def _judge(self, response: Response, chunk: bytes) -> None:
-        """Refuse a web page and more bytes than were announced, before they are written."""
+    def _begin(self, response: Response, total: int | None, first: bytes) -> None:
+        """Refuse a web page and a wrong length; only then reset the part where the server starts anew: a
+        log-in page must not cost what was fetched before.
+        """
         part, spec = self.part, self.spec
+        whole = response.status_code != 206
         wants_page = spec.filename.endswith((".html", ".htm"))
         content_type = response.headers.get("content-type", "")
-        if not part.size and not wants_page and looks_like_html(content_type, chunk):
+        if whole and not wants_page and looks_like_html(content_type, first):
             raise portal_error(spec.url)
+        if total is not None and spec.size is not None and total != spec.size:
+            where = public_form(str(response.url))
+            raise IntegrityError(f"{where}: wrong length: expected {spec.size} bytes, the server has {total}")
+        if whole:
+            part.reset()
+        else:
+            part.carried = part.size
+        self.cache.note(spec, "validator", _strong_validator(response))
+
+    def _require_room(self, chunk: bytes) -> None:
+        """Refuse more bytes than were announced, before they are written."""
+        part, spec = self.part, self.spec
         if part.size + len(chunk) > spec.limit:
             part.reset()
             raise IntegrityError(
@@ -207,17 +222,22 @@ class _Transfer:
         raise IntegrityError(f"{spec.filename}: wrong checksum: expected {spec.digest}, got {found}")
 
     async def _check_signature(self) -> WarningEvent | None:
-        """Raise IntegrityError for a bad signature; a warning where gpgv is missing but a digest matched."""
+        """Raise IntegrityError for a bad signature; a warning where nothing vouches for the file, or where
+        gpgv is missing but a digest matched.
+        """
         signature = self.spec.signature
+        if self.spec.trust is TrustLevel.TLS_ONLY:
+            return WarningEvent(
+                message=f"{self.spec.filename} is unverified: its publisher offers no checksum, no signature",
+                code="unverified",
+            )
         if signature is None:
             return None
         allowed = self.spec.allowed_hosts
         data = await fetch_bytes(
             signature.url, allowed_hosts=allowed, settings=self.settings, clock=self.clock
         )
-        with tempfile.TemporaryDirectory(prefix="update-all-") as folder:
-            path = Path(folder, "signature")
-            await asyncio.to_thread(path.write_bytes, data)
+        with self.cache.scratch(self.spec, "signature", data) as path:
             check = await verify_signature(self.part.path, path, signature.keyring)
         if check.good:
             return None
@@ -230,7 +250,8 @@ class _Transfer:
         self.part.delete()
         raise IntegrityError(
             f"{self.spec.filename}: the signature is not good: expected a key of {signature.keyring.name},"
-            f" got {check.status}"
+            f" got {check.status}",
+            hint=f"if the publisher has a new key, put it into {signature.keyring}",
         )
 
 

@@ -61,7 +61,7 @@ class DownloadSpec:
 
     def __post_init__(self) -> None:
         if not _FILENAME.fullmatch(self.filename):
-            raise DownloadError(f"{self.filename!r} is no plain file name")
+            raise DownloadError(f"{self.filename!r}, the name of a download, is no plain file name")
         if self.digest is not None:
             object.__setattr__(self, "digest", normal_digest(self.digest, self.filename))
         if self.size is not None and (isinstance(self.size, bool) or self.size < 0):
@@ -184,5 +184,5 @@ def require_trust(spec: DownloadSpec, settings: DownloadSettings) -> None:
     if spec.trust is TrustLevel.TLS_ONLY and not settings.allow_unverified:
         raise DownloadRefusedError(
             f"{spec.filename}: the publisher offers neither checksum nor signature",
-            hint="set allow_unverified = true for this plugin in your configuration to accept it",
+            hint="to accept it all the same: update-all config set plugin.NAME.allow_unverified true",
         )

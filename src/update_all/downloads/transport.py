@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_OFFLINE_HINT = "is this machine online, and the address right?"
+_STATUS_HINTS = {
+    **dict.fromkeys((403, 429), "the server may limit how often it is asked: try again in an hour"),
+    **dict.fromkeys((404, 410), "it may not be published in full yet: try again later"),
+    **dict.fromkeys((500, 502, 503, 504), "the server has a fault of its own: try again later"),
+}
 _PORTAL_HINT = "open a web page in a browser: this network may want you to log in first"
 
 
@@ -55,7 +61,7 @@ def new_client(settings: DownloadSettings) -> AsyncClient:
 def _faults_of(url: str, settings: DownloadSettings) -> Iterator[None]:
     import httpx2
 
-    where = public_form(url)
+    where, hint = public_form(url), ""
     try:
         yield
     except httpx2.TransportError as error:
@@ -65,7 +71,9 @@ def _faults_of(url: str, settings: DownloadSettings) -> Iterator[None]:
             ) from None
         match error:
             case httpx2.ConnectTimeout():
-                text = f"no connection within {settings.connect_seconds:g} s"
+                text, hint = f"no connection within {settings.connect_seconds:g} s", _OFFLINE_HINT
+            case httpx2.ConnectError():
+                text, hint = f"no connection: {str(error) or type(error).__name__}", _OFFLINE_HINT
             case httpx2.TimeoutException():
                 text = f"the server sent nothing for {settings.read_seconds:g} s"
             case httpx2.RemoteProtocolError():
@@ -74,7 +82,7 @@ def _faults_of(url: str, settings: DownloadSettings) -> Iterator[None]:
                 raise DownloadError(f"{where}: {error}") from None
             case _:
                 text = str(error) or type(error).__name__
-        raise TransientError(f"{where}: {text}") from None
+        raise TransientError(f"{where}: {text}", hint=hint) from None
     except (httpx2.InvalidURL, httpx2.StreamError) as error:
         raise DownloadError(f"{where}: {error}") from None
 
@@ -118,8 +126,12 @@ def _require_success(response: Response, url: str) -> None:
         raise DownloadError(f"{where}: the network wants a log-in first (status 511)", hint=_PORTAL_HINT)
     if status in _TRANSIENT:
         wait = retry_after(response.headers.get("retry-after", ""), time.time())
-        raise TransientError(f"{where}: the server answered {status}", retry_after=wait)
-    raise DownloadError(f"{where}: the server answered {status} {response.reason_phrase}".rstrip())
+        hint = _STATUS_HINTS.get(status, "")
+        raise TransientError(f"{where}: the server answered {status}", hint=hint, retry_after=wait)
+    raise DownloadError(
+        f"{where}: the server answered {status} {response.reason_phrase}".rstrip(),
+        hint=_STATUS_HINTS.get(status, ""),
+    )
 
 
 def retry_after(value: str, now: float) -> float | None:

@@ -88,28 +88,38 @@ class HighestSeen:
             return
         if version_key(version) < version_key(highest) and not allow_downgrade:
             raise DownloadRefusedError(
-                f"{name} {version} is older than {highest}, which was offered before",
-                hint=f"if this is meant: allow_downgrade = true below [plugin.{name}] of the configuration",
+                f"the publisher now offers {name} {version}, which is older than {highest}, offered before",
+                hint=f"to accept it: update-all config set plugin.{name}.allow_downgrade true",
             )
         comparable = known and digest and known.partition(":")[0] == digest.partition(":")[0]
         if version == highest and comparable and known != digest:
             raise IntegrityError(
-                f"{name} {version} was exchanged by its publisher: expected {known}, got {digest}"
+                f"{name} {version} was exchanged by its publisher: expected {known}, got {digest}",
+                hint=f"compare both with the publisher's page; to accept the new one: rm {self.path}",
             )
 
-    def record(self, name: str, version: str, digest: str | None = None) -> None:
-        """Remember a version that was accepted, if it is the highest. Durable, one writer at a time."""
+    def record(
+        self, name: str, version: str, digest: str | None = None, *, allow_downgrade: bool = False
+    ) -> None:
+        """Remember a version that was accepted, if it is the highest; a lower one where the user allows it:
+        the permission is needed only once. Durable, one writer at a time, for the owner only.
+        """
         data = self._load()
         highest = data.get(name, {}).get("version")
-        if highest is not None and version_key(version) < version_key(highest):
+        if highest is not None and version_key(version) < version_key(highest) and not allow_downgrade:
             return
         known = data.get(name, {}).get("digest") if version == highest else None
         kept = digest or known
         data[name] = {"version": version, **({"digest": kept} if kept else {})}
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as file:
+        temporary = self.path.with_name(f".{self.path.name}-new")
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", encoding="utf-8", opener=_owner_only) as file:
             json.dump(data, file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

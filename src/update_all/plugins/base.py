@@ -235,6 +235,15 @@ class BasePlugin(ABC):
 
         return unfinished_state(self.name)
 
+    def get_unfinished_check(self) -> CheckResult | None:
+        """What the last run was about to do; None when nothing is unfinished. Raises StateError.
+
+        For the `check` of a tool that forgets what was in its hands when it was killed.
+        """
+        from update_all.core.single import unfinished_check
+
+        return unfinished_check(self.name)
+
     async def resume_from_step(self, step_name: str) -> AsyncIterator[StreamEvent]:
         """Resume execution from a specific step."""
         steps = await self._steps_of_today()

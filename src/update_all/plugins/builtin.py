@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,6 @@ _CLASSES = {
     "uv-tools": "update_all.plugins.uv:UvToolsPlugin",
     "waterfox": "update_all.plugins.waterfox:WaterfoxPlugin",
 }
-_FILES = {path.stem: path.name for path in CATALOGUE.glob("*.toml")}
+_FILES = {name.removesuffix(".toml"): name for name in os.listdir(CATALOGUE) if name.endswith(".toml")}  # noqa: PTH208 - names only
 
 BUILT_IN: Mapping[str, str] = dict(sorted((_FILES | _CLASSES).items()))

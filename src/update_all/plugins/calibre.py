@@ -6,9 +6,7 @@ Calibre's own installer is not used: it deletes the old version before it unpack
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from update_all.api import DownloadSpec, Phase, Release, ReleasePlugin, StepError, StreamEvent, UpdateStep
+from update_all.api import DownloadSpec, Release, ReleasePlugin, StepError
 
 FEED = "https://code.calibre-ebook.com"
 MIRROR = "https://download.calibre-ebook.com"
@@ -24,6 +22,7 @@ class CalibrePlugin(ReleasePlugin):
     version_pattern = r"\(calibre (\d[^\s)]*)"
     architectures = {"x86_64": "x86_64", "aarch64": "arm64"}  # noqa: RUF012 - a ClassVar of the base class
     must_have = ("calibre", "calibre-debug")
+    step_names = ("check", "download", "install", "install", "install")
 
     @property
     def name(self) -> str:
@@ -49,34 +48,3 @@ class CalibrePlugin(ReleasePlugin):
             )
         url = f"{self.option('mirror', MIRROR)}/{version}/{filename}"
         return Release(version, DownloadSpec(url, filename, f"sha512:{digest}", digest_source=source))
-
-    async def _replace(self) -> AsyncIterator[StreamEvent]:
-        for part in (self.unpack(), self.install(), self.switch()):
-            async for event in part:
-                yield event
-
-    def get_update_steps(self) -> list[UpdateStep]:
-        return [
-            UpdateStep(
-                name="check",
-                description="Check for a new Calibre version",
-                execute_fn=self.look_up,
-                mutexes=["network"],
-                phase=Phase.CHECK,
-            ),
-            UpdateStep(
-                name="download",
-                description="Download the archive",
-                execute_fn=self.download,
-                check_fn=self.is_downloaded,
-                depends_on=["check"],
-                mutexes=["network"],
-                phase=Phase.DOWNLOAD,
-            ),
-            UpdateStep(
-                name="install",
-                description="Unpack it, and lead the link to it, if it runs",
-                execute_fn=self._replace,
-                depends_on=["download"],
-            ),
-        ]

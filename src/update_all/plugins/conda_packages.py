@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from update_all.api import Change, CheckResult, CheckStatus, StepError, UpdateCommand, UpdateStep
@@ -16,12 +16,13 @@ _ANSWER_SECONDS = 50.0
 class CondaPackagesPlugin(CondaPlugin):
     """Every environment its own step. Option `exclude`: names or prefixes that are left alone.
 
-    The steps share the lock of the package cache, so they run one after another; one that fails does not stop
-    the others.
+    The steps share the lock of the package cache, so they run one after another; those of environments that
+    the check could not solve come last, because a step that fails stops those behind it.
     """
 
     description = "Packages in conda environments"
     parallel_steps = True
+    _unsolved: Collection[str] = ()
 
     @property
     def name(self) -> str:
@@ -45,16 +46,26 @@ class CondaPackagesPlugin(CondaPlugin):
         }
 
     async def check(self) -> CheckResult:
-        """Solves each environment; where that takes too long, a run does it without knowing."""
+        """Solves each environment; where that takes too long, or fails for some, a run does it unknowing."""
+        changes: list[Change] = []
+        faults: dict[str, str] = {}
         try:
             wanted = await self.wanted()
             async with asyncio.timeout(_ANSWER_SECONDS):
-                found = [await self._changes(name, prefix) for name, prefix in wanted.items()]
+                for name, prefix in wanted.items():
+                    try:
+                        changes += await self._changes(name, prefix)
+                    except StepError as error:
+                        faults[name] = error.message
         except StepError as error:
             return CheckResult.cannot_know(error.message)
         except TimeoutError:
             return CheckResult.cannot_know("solving all environments takes too long", runnable=True)
-        return CheckResult.of([change for changes in found for change in changes])
+        self._unsolved = faults.keys()
+        if faults:
+            reason = "; ".join(f"{name}: {message}" for name, message in faults.items())
+            return CheckResult.cannot_know(reason, runnable=len(faults) < len(wanted))
+        return CheckResult.of(changes)
 
     async def _changes(self, name: str, prefix: Path) -> list[Change]:
         changes = await self.planned(prefix, "--all")
@@ -70,6 +81,8 @@ class CondaPackagesPlugin(CondaPlugin):
                 commands=[UpdateCommand([self.command, "update", "--prefix", str(prefix), "--all", "--yes"])],
                 mutexes=["network", MUTEX],
             )
-            for name, prefix in (await self.wanted()).items()
+            for name, prefix in sorted(
+                (await self.wanted()).items(), key=lambda one: one[0] in self._unsolved
+            )
             if name in outdated or check.status is CheckStatus.CANNOT_KNOW
         ]

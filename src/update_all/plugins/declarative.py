@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.facts import fill
@@ -15,6 +16,7 @@ from update_all.core.models import (
     Change,
     CheckResult,
     Detection,
+    ExecuteFn,
     Phase,
     PluginConfig,
     UpdateCommand,
@@ -54,7 +56,9 @@ class DeclarativePlugin(BasePlugin):
 
     @property
     def command(self) -> str:
-        return self.definition.detect.command or commands(self.definition.step[0])[0][1][0]
+        return self.definition.detect.command or next(
+            (argv[0] for _, argv in commands(self.definition.step[0])), "git"
+        )
 
     @property
     def dependencies(self) -> Sequence[str]:
@@ -77,20 +81,23 @@ class DeclarativePlugin(BasePlugin):
         """The answer of the queries; "cannot know" with the reason wherever they leave a doubt."""
         try:
             await self._identify()
-            if stale := self._stale():
-                return CheckResult.cannot_know(stale, runnable=True)
-            updates = await self._updates()
+            begun = _begun(await self.unfinished())
+            stale = self._stale()
+            updates = None if stale else await self._updates()
         except UpdateAllError as error:
             return CheckResult.cannot_know(error.message)
-        if updates is None:
-            return CheckResult.cannot_know(f"{self.name} has no query for updates", runnable=True)
-        return CheckResult.of(updates)
+        if updates:
+            return CheckResult.of(updates)
+        if updates is None or begun:
+            reason = begun or stale or f"{self.name} has no query for updates"
+            return CheckResult.cannot_know(reason, runnable=True)
+        return CheckResult.of([])
 
     async def installed_versions(self) -> Mapping[str, str] | None:
         if self.definition.installed is None:
             return None
         try:
-            return parsers.to_versions(await self._ask(self.definition.installed), self.name)
+            return parsers.to_versions(await self.ask(self.definition.installed), self.name)
         except StepError:
             return None
 
@@ -99,22 +106,28 @@ class DeclarativePlugin(BasePlugin):
         return next(iter(versions.values())) if len(versions) == 1 else None
 
     def get_update_steps(self) -> list[UpdateStep]:
-        """The steps that do not depend on what is outdated."""
-        return self._lowered(())
+        """The steps that do not depend on what is outdated, installed or unfinished."""
+        return self._lowered({})
+
+    def lowered_steps(self) -> list[UpdateStep]:
+        """All steps as they are declared: `{item}` and the like stand in the commands of `for-each` steps."""
+        return self._lowered(None)
 
     async def plan_steps(self, check: CheckResult) -> list[UpdateStep]:
         """The steps of a run: a `for-each` step has one command for each update that the check found.
 
-        Or for each installed item, where the tool has no list of updates. Raises StepError when what is
-        installed cannot be told.
+        Or for each item that is installed or unfinished. Raises StepError when those cannot be told.
         """
-        installed: list[Change] = []
-        if any(step.for_each == "installed" for step in self.definition.step):
+        wanted = {step.for_each for step in self.definition.step}
+        items: dict[str, Sequence[Change]] = {"outdated": check.updates}
+        if "installed" in wanted:
             here = await self.installed_versions()
             if here is None:
                 raise StepError(f"{self.name}: what is installed cannot be told")
-            installed = [Change(item, old) for item, old in here.items()]
-        return self._lowered(check.updates, installed)
+            items["installed"] = [Change(item, old) for item, old in here.items()]
+        if "unfinished" in wanted:
+            items["unfinished"] = await self.unfinished()
+        return self._lowered(items)
 
     def parse_changes(self, step_name: str, output: str) -> list[Change]:
         parser = next((step.changes for step in self.definition.step if step.name == step_name), None)
@@ -125,24 +138,30 @@ class DeclarativePlugin(BasePlugin):
         except NoAnswerError:
             return []
 
-    def _lowered(self, updates: Sequence[Change], installed: Sequence[Change] = ()) -> list[UpdateStep]:
+    def _lowered(self, items: Mapping[str, Sequence[Change]] | None) -> list[UpdateStep]:
+        """The steps for what the queries found, or as they are declared."""
         needed = dependencies(self.definition)
         steps = [self._fact_step(fact, needed[fact_step(fact.name)]) for fact in self.definition.fact]
         for step in self.definition.step:
-            items = installed if step.for_each == "installed" else updates
-            if step.for_each is None or items:
-                steps.append(self._step(step, needed[step.name], items))
+            if step.for_each is None or items is None:
+                argvs = list(self._argvs(step))
+            else:
+                found = items.get(step.for_each, ())
+                argvs = [one for argv in self._argvs(step) for one in _for_each(argv, found)]
+            if argvs or step.fast_forward is not None:
+                steps.append(self._step(step, needed[step.name], argvs))
         names = {step.name for step in steps}
         return [
             dataclasses.replace(step, depends_on=[name for name in step.depends_on if name in names])
             for step in steps
         ]
 
-    def _step(self, step: Step, depends_on: list[str], updates: Sequence[Change]) -> UpdateStep:
+    def _step(self, step: Step, depends_on: list[str], argvs: Sequence[list[str]]) -> UpdateStep:
         return UpdateStep(
             name=step.name,
             description=step.description,
-            commands=[self._command(step, argv) for argv in self._argvs(step, updates)],
+            commands=[self._command(step, argv) for argv in argvs] or None,
+            execute_fn=None if step.fast_forward is None else self._forward(step.name, step.fast_forward),
             depends_on=depends_on,
             mutexes=list(step.mutexes),
             idempotent=step.idempotent,
@@ -160,13 +179,9 @@ class DeclarativePlugin(BasePlugin):
             reason=step.reason,
         )
 
-    def _argvs(self, step: Step, updates: Sequence[Change]) -> Iterator[list[str]]:
+    def _argvs(self, step: Step) -> Iterator[list[str]]:
         for _, argv in commands(step):
-            expanded = [self._expand(part) for part in argv]
-            if step.for_each is None:
-                yield expanded
-            else:
-                yield from (_for_item(expanded, change) for change in updates)
+            yield [self._expand(part) for part in argv]
 
     def _command(self, step: Step, argv: list[str]) -> UpdateCommand:
         return UpdateCommand(
@@ -180,6 +195,15 @@ class DeclarativePlugin(BasePlugin):
             env={name: self._expand(value) for name, value in step.env.items()} or None,
             cwd=None if step.cwd is None else self._expand(step.cwd),
         )
+
+    def _forward(self, name: str, path: str) -> ExecuteFn:
+        async def forward() -> AsyncIterator[StreamEvent]:
+            from update_all.plugins.checkouts import Checkout
+
+            async for line in Checkout(Path(self._expand(path)), self.query).forward():
+                yield OutputEvent(plugin_name=self.name, step_name=name, line=line)
+
+        return forward
 
     def _fact_step(self, fact: Fact, depends_on: list[str]) -> UpdateStep:
         async def find() -> AsyncIterator[StreamEvent]:
@@ -208,6 +232,14 @@ class DeclarativePlugin(BasePlugin):
         if identity is not None and not await self.holds(identity):
             raise NoAnswerError(f"{identity.cmd[0]} is another program than {self.name} means")
 
+    async def unfinished(self) -> list[Change]:
+        """What an update that was cut off left, each item once; raises StepError when it cannot be told."""
+        query = self.definition.unfinished
+        if query is None:
+            return []
+        found = _printable(parsers.to_changes(await self.ask(query), self.name))
+        return list({change.item: change for change in found}.values())
+
     def _stale(self) -> str:
         """Why the answer would be about an old index; empty where it would not."""
         query = self.definition.outdated or self.definition.available
@@ -227,24 +259,22 @@ class DeclarativePlugin(BasePlugin):
 
         found = self.definition
         if found.outdated is not None:
-            changes = parsers.to_changes(await self._ask(found.outdated), self.name)
+            changes = parsers.to_changes(await self.ask(found.outdated), self.name)
             if found.installed is not None and any(change.old is None for change in changes):
-                here = parsers.to_versions(await self._ask(found.installed), self.name)
+                here = parsers.to_versions(await self.ask(found.installed), self.name)
                 changes = [_with_old(change, here.get(change.item)) for change in changes]
         elif found.available is not None and found.installed is not None:
             here_records, new_records = await asyncio.gather(
-                self._ask(found.installed), self._ask(found.available)
+                self.ask(found.installed), self.ask(found.available)
             )
             here = parsers.to_versions(here_records, self.name)
             changes = _compared(here, parsers.to_versions(new_records, self.name))
         else:
             return None
-        for change in changes:
-            if not all(text.isprintable() for text in (change.item, change.old or "", change.new or "")):
-                raise NoAnswerError(f"its output holds a name that is not text: {change.item!r}")
-        return changes
+        return _printable(changes)
 
-    async def _ask(self, query: Query) -> list[parsers.Record]:
+    async def ask(self, query: Query) -> list[parsers.Record]:
+        """The records of a query. Raises NoAnswerError; StepError when it cannot be run or does not end."""
         if query.probe is not None and not await self.holds(query.probe):
             raise NoAnswerError(f"{query.probe.cmd[0]} cannot reach the index of {self.name}")
         output = await self._run(query)
@@ -272,6 +302,11 @@ class _Check:
 
     async def __call__(self) -> bool:
         return await self._plugin.holds(self._probe)
+
+
+def _for_each(argv: Sequence[str], changes: Sequence[Change]) -> list[list[str]]:
+    """The command for each item; one that names none is there once."""
+    return [list(one) for one in dict.fromkeys(tuple(_for_item(argv, change)) for change in changes)]
 
 
 def _for_item(argv: Sequence[str], change: Change) -> list[str]:
@@ -317,6 +352,14 @@ def _line_matching(pattern: str, output: QueryOutput) -> re.Match[str] | None:
     return next((match for line in lines if (match := compiled.search(line[:MAX_LINE_CHARS]))), None)
 
 
+def _printable(changes: list[Change]) -> list[Change]:
+    """Raises NoAnswerError where a name or version is not text."""
+    for change in changes:
+        if not all(text.isprintable() for text in (change.item, change.old or "", change.new or "")):
+            raise NoAnswerError(f"its output holds a name that is not text: {change.item!r}")
+    return changes
+
+
 def _with_old(change: Change, old: str | None) -> Change:
     return change if change.old is not None else dataclasses.replace(change, old=old)
 
@@ -330,6 +373,14 @@ def _compared(here: Mapping[str, str], available: Mapping[str, str]) -> list[Cha
         for item, old in here.items()
         if item in available and parsers.is_newer(available[item], old)
     ]
+
+
+def _begun(left: Sequence[Change]) -> str:
+    """Why a run has to mend something; empty where it has not."""
+    names = [change.item for change in left[:3]]
+    if len(left) > len(names):
+        names.append(f"{len(left) - len(names)} more")
+    return f"an update was begun and not finished: {', '.join(names)}" if left else ""
 
 
 def _age(age: float) -> str:

@@ -15,8 +15,6 @@ from update_all.core.errors import InvalidDefinitionError
 from update_all.core.models import JsonValue
 
 SCHEMA_VERSION = 1
-MAX_DEFINITION_BYTES = 256 * 1024
-"""The longest shipped definition is a hundredth of it."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -56,6 +54,7 @@ class Parser(_Table, frozen=True, kw_only=True):
     ignore_patterns: tuple[str, ...] = ()
     nothing_patterns: tuple[str, ...] = ()
     changed_only: Annotated[bool, Meta(description="Leave out records whose old is their new.")] = False
+    repeated_only: Annotated[bool, Meta(description="Leave out items that are there once.")] = False
 
 
 class Probe(_Table, frozen=True, kw_only=True):
@@ -135,7 +134,8 @@ class Step(_Table, frozen=True, kw_only=True):
     description: str
     cmd: Argv | None = None
     cmds: Annotated[tuple[Argv, ...], Meta(min_length=1)] | None = None
-    for_each: Literal["outdated", "installed"] | None = None
+    fast_forward: Annotated[str, Meta(description="A checkout of git, moved to its upstream.")] | None = None
+    for_each: Literal["outdated", "installed", "unfinished"] | None = None
     phase: Literal["check", "download", "execute"] = "execute"
     depends_on: tuple[str, ...] = ()
     mutexes: tuple[str, ...] = ()
@@ -213,6 +213,9 @@ class Definition(_Table, frozen=True, kw_only=True):
     installed: Query | None = None
     outdated: Query | None = None
     available: Query | None = None
+    unfinished: Annotated[
+        Query | None, Meta(description="What an update that was cut off left; the run mends it.")
+    ] = None
     fact: tuple[Fact, ...] = ()
     step: Annotated[tuple[Step, ...], Meta(min_length=1, max_length=100)]
     mutex: tuple[Mutex, ...] = ()

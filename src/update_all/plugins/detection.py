@@ -5,13 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from update_all.core.errors import InvalidDefinitionError
-from update_all.core.models import Detection
-from update_all.plugins.definition import Detect
+
+TYPE_CHECKING = False  # What `typing` says, which a listing would wait for.
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from update_all.core.models import Detection
+    from update_all.plugins.presence import Answer, Programs
+
+    class Conditions(Protocol):
+        """When a tool is here; what `definition.Detect` says of each."""
+
+        @property
+        def command(self) -> str | None: ...
+
+        @property
+        def paths(self) -> Sequence[str]: ...
+
+        @property
+        def absent(self) -> Sequence[str]: ...
+
+        @property
+        def os_release(self) -> Sequence[str]: ...
+
 
 OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """Where os-release(5) puts it, the first that exists counts."""
@@ -69,36 +89,47 @@ def os_ids(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def detect(conditions: Detect, environ: Mapping[str, str]) -> Detection:
+def detect(conditions: Conditions, environ: Mapping[str, str]) -> Detection:
     """Whether all conditions hold, with the first that does not in words, or the place of the tool."""
+    from update_all.core.models import Detection
+
+    return Detection(*answer(conditions, environ))
+
+
+def answer(conditions: Conditions, environ: Mapping[str, str], programs: Programs | None = None) -> Answer:
+    """The same as a pair. `programs` is what is on PATH, for one who asks for many tools."""
     place = ""
     if conditions.os_release:
         here = _os_ids_here()
         if not here.intersection(map(str.lower, conditions.os_release)):
-            return Detection(False, f"this system is not {' or '.join(conditions.os_release)}")
+            return False, f"this system is not {' or '.join(conditions.os_release)}"
         place = " ".join(sorted(here))
     if conditions.command is not None:
-        found = _program(conditions.command, environ)
+        found = _program(conditions.command, environ, programs)
         if found is None:
-            return Detection(False, f"{conditions.command} is not on PATH")
+            return False, f"{conditions.command} is not on PATH"
         place = found
     if conditions.paths:
         first = next((path for path in conditions.paths if _exists(path, environ)), None)
         if first is None:
-            return Detection(False, f"there is no {' or '.join(conditions.paths)}")
+            return False, f"there is no {' or '.join(conditions.paths)}"
         place = place or str(expand_path(first, environ))
     unwanted = next((path for path in conditions.absent if _exists(path, environ)), None)
     if unwanted is not None:
-        return Detection(False, f"there is {unwanted}")
-    return Detection(True, place)
+        return False, f"there is {unwanted}"
+    return True, place
 
 
-def _program(command: str, environ: Mapping[str, str]) -> str | None:
+def _program(command: str, environ: Mapping[str, str], programs: Programs | None) -> str | None:
     try:
         path = str(expand_path(command, environ)) if "/" in command else command
     except InvalidDefinitionError:
         return None
-    return shutil.which(path, path=environ.get("PATH", os.defpath))
+    if programs is not None:
+        return programs.which(path)
+    from shutil import which
+
+    return which(path, path=environ.get("PATH", os.defpath))
 
 
 def _exists(path: str, environ: Mapping[str, str]) -> bool:

@@ -27,14 +27,14 @@ from update_all.api import (
     UpdateStep,
     WarningEvent,
 )
+from update_all.plugins.checkouts import Checkout, complaint
 
-FETCH_SECONDS = 900.0
 _QUESTIONS_AT_ONCE = 8
 _STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=all")
 
 
 @dataclass(frozen=True, slots=True)
-class Checkout:
+class Status:
     """What `git status` says of a checkout. `ahead`, `behind`: commits, as of the last fetch."""
 
     commit: str = ""
@@ -60,11 +60,11 @@ class Checkout:
         return ""
 
 
-def parse_status(text: str) -> Checkout:
+def parse_status(text: str) -> Status:
     """Read the output of `git status --porcelain=v2 --branch`. Pure."""
     found = dict(re.findall(r"^# branch\.(\w+) (.*)$", text, re.MULTILINE))
     counts = re.fullmatch(r"\+(\d+) -(\d+)", found.get("ab", ""))
-    return Checkout(
+    return Status(
         commit=found.get("oid", ""),
         branch=found.get("head", ""),
         upstream=found.get("upstream", ""),
@@ -160,18 +160,16 @@ class GitRepositoriesPlugin(BasePlugin):
 
     def _step(self, name: str, path: Path) -> UpdateStep:
         async def update() -> AsyncIterator[StreamEvent]:
-            obstacle = (await self._status(path)).obstacle
-            if obstacle:
-                yield self._left_alone(name, path, obstacle)
-                return
-            for arguments in (("fetch",), ("merge", "--ff-only", "@{upstream}")):
-                output = await self._git(path, *arguments, seconds=FETCH_SECONDS)
-                for line in f"{output.stderr}\n{output.stdout}".splitlines():
-                    if line.strip():
-                        yield OutputEvent(plugin_name=self.name, step_name=name, line=line)
-                if not output.ok:
-                    yield self._left_alone(name, path, _complaint(output))
-                    return
+            place = Checkout(path, self.query)
+            try:
+                if mended := await place.mend():
+                    yield OutputEvent(plugin_name=self.name, step_name=name, line=mended)
+                if obstacle := (await self._status(path)).obstacle:
+                    raise StepError(obstacle)
+                async for line in place.forward():
+                    yield OutputEvent(plugin_name=self.name, step_name=name, line=line)
+            except StepError as error:
+                yield self._left_alone(name, path, error.message)
 
         return UpdateStep(
             name=name,
@@ -188,7 +186,8 @@ class GitRepositoriesPlugin(BasePlugin):
     async def _update(self, name: str, path: Path) -> Change | None:
         """What is new; None where nothing is, or it is left alone. Raises StepError where it cannot know."""
         checkout = await self._status(path)
-        if checkout.obstacle:
+        # A tree that was cut off half-way looks changed; the run finishes it, or says why not.
+        if checkout.obstacle and not await Checkout(path, self.query).interrupted():
             return None
         where = "--format=%(upstream:remotename)\t%(upstream:remoteref)"
         answer = await self._git(path, "for-each-ref", where, f"refs/heads/{checkout.branch}")
@@ -196,20 +195,20 @@ class GitRepositoriesPlugin(BasePlugin):
         listed = await self._git(path, "ls-remote", "--exit-code", remote, reference)
         tip = listed.stdout.partition("\t")[0]
         if not listed.ok or not tip:
-            raise StepError(f"{path}: the upstream {checkout.upstream} cannot be asked: {_complaint(listed)}")
+            raise StepError(f"{path}: the upstream {checkout.upstream} cannot be asked: {complaint(listed)}")
         if (await self._git(path, "merge-base", "--is-ancestor", tip, checkout.commit)).ok:
             return None
         return Change(item=name, old=checkout.commit, new=tip)
 
-    async def _status(self, path: Path) -> Checkout:
+    async def _status(self, path: Path) -> Status:
         """Raises StepError where git refuses to look at it."""
         output = await self._git(path, *_STATUS)
         if not output.ok:
-            raise StepError(f"{path}: git cannot read it: {_complaint(output)}")
+            raise StepError(f"{path}: git cannot read it: {complaint(output)}")
         return parse_status(output.stdout)
 
     async def _git(self, path: Path, *arguments: str, seconds: float = 20.0) -> QueryOutput:
-        return await self.query(["git", "-C", str(path), *arguments], timeout=seconds)
+        return await Checkout(path, self.query).git(*arguments, seconds=seconds)
 
 
 def _matching(pattern: str) -> Iterator[Path]:
@@ -220,9 +219,3 @@ def _matching(pattern: str) -> Iterator[Path]:
         raise StepError(f"paths under [plugin.git-repositories]: {pattern!r}: {error}") from None
     parts = path.relative_to(path.anchor)
     return Path(path.anchor).glob(str(parts)) if path.anchor and parts.parts else iter(())
-
-
-def _complaint(output: QueryOutput) -> str:
-    lines = [line for line in output.stderr.splitlines() if line.strip()]
-    chosen = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
-    return chosen[0].partition(": ")[2] or chosen[0] if chosen else f"git ended with {output.code}"

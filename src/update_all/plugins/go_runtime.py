@@ -7,11 +7,9 @@ import sys
 from update_all.api import (
     DownloadSpec,
     JsonValue,
-    Phase,
     Release,
     ReleasePlugin,
     StepError,
-    UpdateStep,
     version_key,
 )
 
@@ -37,6 +35,7 @@ class GoRuntimePlugin(ReleasePlugin):
     architectures = ARCHITECTURES
     top = "go"
     must_have = ("bin/go", "VERSION")
+    step_names = ("check-version", "download", "extract", "install", "symlink")
 
     @property
     def name(self) -> str:
@@ -55,46 +54,6 @@ class GoRuntimePlugin(ReleasePlugin):
         url = f"{self.option('mirror', MIRROR)}/{filename}"
         signature = self.signature(f"{url}.asc")
         return Release(version, DownloadSpec(url, filename, f"sha256:{sha256}", size, feed, signature))
-
-    def get_update_steps(self) -> list[UpdateStep]:
-        return [
-            UpdateStep(
-                name="check-version",
-                description="Check for a new Go version",
-                execute_fn=self.look_up,
-                mutexes=["network"],
-                phase=Phase.CHECK,
-            ),
-            UpdateStep(
-                name="download",
-                description="Download the Go archive",
-                execute_fn=self.download,
-                check_fn=self.is_downloaded,
-                depends_on=["check-version"],
-                mutexes=["network"],
-                phase=Phase.DOWNLOAD,
-            ),
-            UpdateStep(
-                name="extract",
-                description="Unpack it beside the installed versions",
-                execute_fn=self.unpack,
-                check_fn=self.is_unpacked,
-                depends_on=["download"],
-            ),
-            UpdateStep(
-                name="install",
-                description="Make it an installed version, if it runs",
-                execute_fn=self.install,
-                check_fn=self.is_installed,
-                depends_on=["extract"],
-            ),
-            UpdateStep(
-                name="symlink",
-                description="Lead the link to the new version",
-                execute_fn=self.switch,
-                depends_on=["install"],
-            ),
-        ]
 
 
 def stable_archives(feed: JsonValue, architecture: str) -> list[tuple[str, str, str, int]]:

@@ -9,15 +9,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from update_all.core.errors import InvalidDefinitionError
+from update_all.core.errors import InvalidDefinitionError, StepError
 from update_all.core.models import Change, CheckStatus, UpdateStep
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.declarative import DeclarativePlugin
 from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample, parse_definition
 from update_all.plugins.mutexes import family_of, known_reasons
-from update_all.plugins.parsers import NoAnswerError, read_answer, read_records, to_changes, to_versions
+from update_all.plugins.parsers import (
+    NoAnswerError,
+    UnreadableError,
+    read_answer,
+    read_records,
+    to_changes,
+    to_versions,
+)
 from update_all.plugins.sources import Origin, read_definition_text
-from update_all.plugins.validation import QUERIES, commands
+from update_all.plugins.validation import QUERIES, VERSION_QUERIES, commands
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "nu", "pwsh"})
 WORKS_ON_ARGUMENTS = SHELLS | {"git"}
@@ -103,7 +110,8 @@ def check_definition(path: Path, origin: Origin = Origin.USER) -> list[Finding]:
         text, _ = read_definition_text(path, origin)
         definition = parse_definition(text, str(path))
     except InvalidDefinitionError as error:
-        return [Finding(Severity.ERROR, "schema", str(path), "$", error.message, error.hint)]
+        where, message = _place(error.message.removeprefix(f"{path}: "))
+        return [Finding(Severity.ERROR, "schema", str(path), where, message, error.hint)]
     findings = [
         Finding(severity, rule, str(path), where, message)
         for severity, rule, where, message in (*_lint(definition), *_samples(definition))
@@ -115,6 +123,12 @@ def check_definition(path: Path, origin: Origin = Origin.USER) -> list[Finding]:
     return [finding for finding in findings if finding.rule not in allowed]
 
 
+def _place(message: str) -> tuple[str, str]:
+    """The TOML path that a message begins with, and the rest."""
+    where, colon, rest = message.partition(": ")
+    return (where, rest) if colon and where.startswith("$") else ("$", message)
+
+
 def check_steps(file: str, steps: Sequence[UpdateStep]) -> list[Finding]:
     """Lint of the steps of a plugin that is written in code. `file` says where the plugin is defined."""
     reasons = known_reasons()
@@ -124,7 +138,7 @@ def check_steps(file: str, steps: Sequence[UpdateStep]) -> list[Finding]:
             path = f"{step.name}.commands[{index}]"
             found += _command(path, command.cmd, step)
             found += _environment(path, command.env or {})
-        found += _unexplained(f"{step.name}.mutexes", step.mutexes, reasons)
+        found += _unexplained(f"{step.name}.mutexes", step.mutexes, reasons, "")
     return [Finding(severity, rule, file, where, message) for severity, rule, where, message in found]
 
 
@@ -166,10 +180,13 @@ async def check_live(plugin: BasePlugin, file: str) -> list[Finding]:
     answer = await plugin.check()
     if answer.status is CheckStatus.CANNOT_KNOW and not answer.runnable:
         findings.append(Finding(Severity.WARNING, "live", file, "check", answer.reason))
-    declared = isinstance(plugin, DeclarativePlugin) and plugin.definition.installed is not None
-    if declared and await plugin.installed_versions() is None:
-        message = "the installed versions cannot be read"
-        findings.append(Finding(Severity.ERROR, "live", file, "$.installed", message))
+    if isinstance(plugin, DeclarativePlugin) and plugin.definition.installed is not None:
+        try:
+            await plugin.ask(plugin.definition.installed)
+        except StepError as error:
+            # Only what is not understood speaks against the definition: a service may be down.
+            wrong = Severity.ERROR if isinstance(error, UnreadableError) else Severity.WARNING
+            findings.append(Finding(wrong, "live", file, "$.installed", error.message))
     return findings
 
 
@@ -184,7 +201,7 @@ def _lint(definition: Definition) -> Rule:
         for where, argv in commands(step, path):
             yield from _command(where, argv, step)
         yield from _environment(path, step.env)
-        yield from _unexplained(f"{path}.mutexes", step.mutexes, reasons)
+        yield from _unexplained(f"{path}.mutexes", step.mutexes, reasons, ": add a [[mutex]]")
     for name in QUERIES:
         query: Query | None = getattr(definition, name)
         if query is not None:
@@ -199,10 +216,10 @@ def _environment(path: str, env: Mapping[str, str]) -> Rule:
         yield Severity.ERROR, "unverified", f"{path}.env", message
 
 
-def _unexplained(path: str, mutexes: Sequence[str], reasons: Mapping[str, str]) -> Rule:
+def _unexplained(path: str, mutexes: Sequence[str], reasons: Mapping[str, str], advice: str) -> Rule:
     for name in mutexes:
         if not reasons.get(name, "").strip():
-            message = f"nobody says why the mutex {name!r} exists: add a [[mutex]]"
+            message = f"nobody says why the mutex {name!r} exists{advice}"
             yield Severity.WARNING, "mutex-reason", path, message
 
 
@@ -249,7 +266,7 @@ def sample_problem(definition: Definition, sample: Sample) -> str:
             records = read_records(_changes_of(definition, sample.of), sample.output)
     except NoAnswerError as error:
         return "" if sample.expect == "cannot-know" else f"must give {_said(sample)}, gives: {error}"
-    if query is not None and sample.of != "outdated":
+    if sample.of in VERSION_QUERIES:
         got = [Expected(item=item, version=at) for item, at in to_versions(records, definition.name).items()]
     else:
         got = [_expected(change) for change in to_changes(records, definition.name)]

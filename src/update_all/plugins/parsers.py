@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ class NoAnswerError(StepError):
     """No answer: the tool failed, its index is unreachable, or its output is not understood."""
 
     code = "no-answer"
+
+
+class UnreadableError(NoAnswerError):
+    """The tool answered, and its output is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,11 @@ def read_records(parser: Parser, text: str, aside: str = "") -> list[Record]:
     so (where `nothing-patterns` says how the tool puts it).
     """
     records = _text_records(parser, text, aside) if parser.json is None else _json_records(parser, text)
-    return [record for record in _capped(records) if not (parser.changed_only and _unchanged(record))]
+    found = [record for record in _capped(records) if not (parser.changed_only and _unchanged(record))]
+    if not parser.repeated_only:
+        return found
+    times = Counter(record.get("item") for record in found)
+    return [record for record in found if times[record.get("item")] > 1]
 
 
 def _unchanged(record: Record) -> bool:
@@ -235,7 +244,7 @@ def read_answer(query: Query, code: int, stdout: str, stderr: str) -> list[Recor
     try:
         return read_records(query, stdout, stderr)
     except NoAnswerError as problem:
-        raise NoAnswerError(f"{program}: {problem}") from None
+        raise UnreadableError(f"{program}: {problem}") from None
 
 
 def _last(text: str) -> str:

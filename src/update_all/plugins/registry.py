@@ -8,24 +8,17 @@ all other names keep working.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from threading import Thread
-from typing import TypeVar
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct
-
-from update_all.core.errors import InvalidDefinitionError, StepError, UsageError
-from update_all.core.models import PluginConfig
-from update_all.core.planning import Updater
-from update_all.plugins.adapter import OlderDescription, OlderPlugin, describe_older
-from update_all.plugins.base import BasePlugin
+from update_all.core.errors import InvalidDefinitionError, UsageError
+from update_all.plugins import detection
 from update_all.plugins.builtin import BUILT_IN, CATALOGUE
-from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Definition, parse_definition
-from update_all.plugins.external import ExternalPlugin, describe
-from update_all.plugins.parse_cache import ParseCache
-from update_all.plugins.protocol import Plugin, ProtocolError, UnknownProtocolError
+from update_all.plugins.presence import AS_ROOT, RULES, Programs
 from update_all.plugins.sources import (
     Candidate,
     Kind,
@@ -35,15 +28,20 @@ from update_all.plugins.sources import (
     scan,
     stamp_of,
 )
+from update_all.plugins.summaries import Point, Summaries, Summary
+
+if TYPE_CHECKING:
+    from update_all.core.models import JsonValue, PluginConfig
+    from update_all.core.planning import Updater
+    from update_all.plugins.base import BasePlugin
+    from update_all.plugins.definition import Definition
+    from update_all.plugins.parse_cache import ParseCache
 
 ENTRY_POINT_GROUP = "update_all.plugins"
 _STRENGTH = list(Origin)
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A plugin in `plugins list`. `overrides`: where weaker definitions of the name are."""
 
     name: str
@@ -54,8 +52,7 @@ class Entry:
     broken_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenPlugin:
+class BrokenPlugin(NamedTuple):
     """A definition that cannot be used, and why."""
 
     name: str
@@ -63,15 +60,40 @@ class BrokenPlugin:
     reason: str
 
 
-class Registry:
-    """The plugins that `discover` found. `candidates` may hold a name more than once."""
+class Glance(NamedTuple):
+    """What is seen of a plugin from afar: whether its tool is here, why, whether it may act as root."""
 
-    def __init__(self, candidates: Iterable[Candidate], cache: ParseCache) -> None:
+    present: bool
+    reason: str
+    root: bool
+
+
+class Registry:
+    """The plugins that `discover` found. `candidates` may hold a name more than once.
+
+    What was parsed is kept in files below `cache`; None: nowhere.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate], cache: Path | None) -> None:
         self._found: dict[str, list[Candidate]] = {}
-        self._cache = cache
+        self._cache_directory = cache
+        self._summaries = Summaries(cache)
         self._definitions: dict[str, Definition] = {}
         for candidate in sorted(candidates, key=lambda one: _STRENGTH.index(one.origin)):
             self._found.setdefault(candidate.name, []).append(candidate)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    @cached_property
+    def _cache(self) -> ParseCache:
+        from update_all.plugins.parse_cache import ParseCache
+
+        return ParseCache(self._cache_directory)
+
+    @cached_property
+    def _programs(self) -> Programs:
+        return Programs(os.environ.get("PATH", os.defpath))
 
     def names(self) -> list[str]:
         """All names, sorted, also those whose definition is refused or broken. Reads no file."""
@@ -90,9 +112,25 @@ class Registry:
         if candidate.refused or candidate.kind is not Kind.TOML:
             return True
         try:
-            return self._definition(candidate).enabled
+            return self._summary(candidate).enabled
         except InvalidDefinitionError:
             return True
+
+    def glance(self, name: str, options: Mapping[str, JsonValue]) -> Glance | None:
+        """What `load(name).detect()` would say, without loading; None where only the plugin can tell.
+
+        Raises UsageError (unknown) or InvalidDefinitionError (refused or broken).
+        """
+        candidate = self._candidate(name)
+        if candidate.refused:
+            return None
+        if candidate.kind is Kind.PYTHON:
+            rule = RULES.get(name) if candidate.origin is Origin.BUILT_IN else None
+            found = rule and rule(self._programs, options, os.environ)
+            return Glance(*found, root=name in AS_ROOT) if found else None
+        summary = self._summary(candidate)
+        present, reason = detection.answer(summary, os.environ, self._programs)
+        return Glance(present, reason or summary.place, summary.root)
 
     def load(self, name: str, config: PluginConfig | None = None) -> BasePlugin:
         """The plugin of that name.
@@ -107,9 +145,13 @@ class Registry:
             )
         match candidate.kind:
             case Kind.TOML:
+                from update_all.plugins.declarative import DeclarativePlugin
+
                 return DeclarativePlugin(self._definition(candidate), config)
             case Kind.EXECUTABLE:
-                return self._executable(candidate, config)
+                from update_all.plugins.describing import executable
+
+                return executable(candidate, self._cache, config)
             case Kind.PYTHON:
                 return _python(candidate, config)
 
@@ -121,7 +163,18 @@ class Registry:
 
     def save_cache(self) -> None:
         """Keep what was parsed for the next process."""
-        self._cache.save()
+        if "_cache" in self.__dict__:
+            self._cache.save()
+        self._summaries.save()
+
+    def not_trusted(self, trusted: frozenset[str]) -> list[Candidate]:
+        """The entry points that are not loaded. For show only: what is loaded is looked for each time."""
+        places = _search_path()
+        points = self._summaries.points(places)
+        if points is None:
+            points = _installed_points()
+            self._summaries.put_points(places, points)
+        return [one for one in _points_as_candidates(points, trusted) if one.refused]
 
     def broken(self) -> list[BrokenPlugin]:
         """The definitions that cannot be used."""
@@ -136,7 +189,7 @@ class Registry:
         reason = first.refused
         if not reason and first.kind is Kind.TOML:
             try:
-                self._definition(first)
+                self._summary(first)
             except InvalidDefinitionError as error:
                 reason = error.message
         overrides = tuple(f"{one.origin} ({one.place})" for one in others)
@@ -152,12 +205,39 @@ class Registry:
             raise UsageError(f"there is no plugin {name!r}", hint=hint)
         return found[0]
 
+    def _summary(self, candidate: Candidate) -> Summary:
+        """Of a definition in TOML or an executable. Raises InvalidDefinitionError where it is broken."""
+        known = self._summaries.get(candidate.place, candidate.stamp)
+        if known is not None:
+            return known
+        if candidate.kind is Kind.EXECUTABLE:
+            from update_all.plugins.describing import summary_of
+
+            summary = summary_of(candidate, self._cache)
+        else:
+            from update_all.plugins.declarative import DeclarativePlugin
+
+            definition = self._definition(candidate)
+            detect = definition.detect
+            summary = Summary(
+                enabled=definition.enabled,
+                root=bool(DeclarativePlugin(definition).sudo_commands),
+                command=detect.command,
+                paths=detect.paths,
+                absent=detect.absent,
+                os_release=detect.os_release,
+            )
+        self._summaries.put(candidate.place, candidate.stamp, summary)
+        return summary
+
     def _definition(self, candidate: Candidate) -> Definition:
         if candidate.place not in self._definitions:
             self._definitions[candidate.place] = self._read(candidate)
         return self._definitions[candidate.place]
 
     def _read(self, candidate: Candidate) -> Definition:
+        from update_all.plugins.definition import Definition, parse_definition
+
         cached = self._cache.get(candidate.place, candidate.stamp, Definition)
         if cached is not None:
             return cached
@@ -171,21 +251,6 @@ class Registry:
         self._cache.put(candidate.place, stamp, definition)
         return definition
 
-    def _executable(self, candidate: Candidate, config: PluginConfig | None) -> BasePlugin:
-        described = self._cache.get(candidate.place, candidate.stamp, _Described)
-        if described is None:
-            try:
-                described = _in_thread(_described(candidate))
-            except StepError as error:
-                raise InvalidDefinitionError(
-                    f"the plugin {candidate.name!r} is broken: {error.message}"
-                ) from error
-            self._cache.put(candidate.place, candidate.stamp, described)
-            self._cache.save()
-        if isinstance(described.answer, OlderDescription):
-            return OlderPlugin(candidate.path, candidate.name, described.answer, config)
-        return ExternalPlugin(candidate.path, described.answer, config)
-
 
 def discover(paths: SearchPaths) -> Registry:
     """Look for plugins everywhere: a directory listing for each place, entry points where any is trusted."""
@@ -196,30 +261,44 @@ def discover(paths: SearchPaths) -> Registry:
         candidates += scan(directory, Origin.USER)
     if paths.trusted:
         candidates += [one for one in entry_points(paths.trusted) if not one.refused]
-    return Registry(candidates, ParseCache(paths.cache))
+    return Registry(candidates, paths.cache)
 
 
 def entry_points(trusted: frozenset[str]) -> list[Candidate]:
     """The entry points of installed distributions; refused where the distribution is not trusted."""
+    return _points_as_candidates(_installed_points(), trusted)
+
+
+def _installed_points() -> list[Point]:
     from importlib.metadata import entry_points as installed
 
+    points = installed(group=ENTRY_POINT_GROUP)
+    return [(one.name, one.value, one.dist.name if one.dist is not None else "?") for one in points]
+
+
+def _points_as_candidates(points: Sequence[Point], trusted: frozenset[str]) -> list[Candidate]:
     candidates: list[Candidate] = []
-    for point in installed(group=ENTRY_POINT_GROUP):
-        distribution = point.dist.name if point.dist is not None else "?"
+    for name, value, distribution in points:
         refused = ""
         if distribution not in trusted:
             refused = f"the distribution {distribution!r} is not trusted: it would run as you"
         candidates.append(
             Candidate(
-                point.name,
-                Origin.ENTRY_POINT,
-                Kind.PYTHON,
-                point.value,
-                refused=refused,
-                distribution=distribution,
+                name, Origin.ENTRY_POINT, Kind.PYTHON, value, refused=refused, distribution=distribution
             )
         )
     return candidates
+
+
+def _search_path() -> list[tuple[str, int]]:
+    """Where distributions are looked for, and when each place changed: one that comes or goes changes it."""
+    found: list[tuple[str, int]] = []
+    for place in sys.path:
+        try:
+            found.append((place, Path(place).stat().st_mtime_ns))
+        except OSError:
+            continue
+    return found
 
 
 def order_between(plugins: Sequence[Updater]) -> Mapping[str, tuple[str, ...]]:
@@ -227,23 +306,27 @@ def order_between(plugins: Sequence[Updater]) -> Mapping[str, tuple[str, ...]]:
     names = {plugin.name for plugin in plugins}
     found = {plugin.name: [name for name in plugin.dependencies if name in names] for plugin in plugins}
     for plugin in plugins:
-        if isinstance(plugin, DeclarativePlugin | ExternalPlugin):
-            for name in plugin.dependents:
-                if name in names and plugin.name not in found[name]:
-                    found[name].append(plugin.name)
+        # Only definitions and executables have it; to import their classes would take longer than to ask.
+        dependents: Sequence[str] = getattr(plugin, "dependents", ())
+        for name in dependents:
+            if name in names and plugin.name not in found[name]:
+                found[name].append(plugin.name)
     return {name: tuple(before) for name, before in found.items()}
 
 
 def _built_in() -> Iterable[Candidate]:
+    with os.scandir(CATALOGUE) as entries:
+        stamps = {entry.name: stamp_of(entry.stat()) for entry in entries}
     for name, place in BUILT_IN.items():
-        if not place.endswith(".toml"):
+        if place.endswith(".toml"):
+            yield Candidate(name, Origin.BUILT_IN, Kind.TOML, f"{CATALOGUE}/{place}", stamps[place])
+        else:
             yield Candidate(name, Origin.BUILT_IN, Kind.PYTHON, place)
-            continue
-        path = CATALOGUE / place
-        yield Candidate(name, Origin.BUILT_IN, Kind.TOML, str(path), stamp_of(path.stat()))
 
 
 def _python(candidate: Candidate, config: PluginConfig | None) -> BasePlugin:
+    from update_all.plugins.base import BasePlugin
+
     module, _, attribute = candidate.place.partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)
@@ -262,40 +345,3 @@ def _python(candidate: Candidate, config: PluginConfig | None) -> BasePlugin:
     if candidate.origin is Origin.ENTRY_POINT:
         plugin.third_party = True
     return plugin
-
-
-class _Described(Struct, frozen=True):
-    """What the cache keeps of an executable."""
-
-    answer: Plugin | OlderDescription
-
-
-async def _described(candidate: Candidate) -> _Described:
-    try:
-        described = await describe(candidate.path)
-    except UnknownProtocolError:
-        return _Described(await describe_older(candidate.path))
-    if described.name != candidate.name:
-        raise ProtocolError(f"{candidate.place} calls itself {described.name!r}")
-    return _Described(described)
-
-
-def _in_thread(question: Coroutine[object, object, T]) -> T:
-    """Wait for a coroutine, also where an event loop is running already."""
-    import asyncio
-
-    results: list[T] = []
-    errors: list[StepError] = []
-
-    def work() -> None:
-        try:
-            results.append(asyncio.run(question))
-        except StepError as error:
-            errors.append(error)
-
-    thread = Thread(target=work)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

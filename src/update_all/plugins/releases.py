@@ -1,7 +1,8 @@
 """Programs that come as archives from their publisher: found, verified, unpacked, switched to in one rename.
 
-A plugin says where the program may live, how to run it and what the newest release is; the bodies of its
-steps are here. What one step finds and another needs is in the facts `version`, `installed` and `download`.
+A plugin says where the program may live, how to run it, what the newest release is and how its steps are
+called; the steps are here. What one finds and another needs is in the facts `version`, `installed` and
+`download`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import os
 import platform
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +27,7 @@ from update_all.core.errors import (
     UpdateAllError,
     UpToDate,
 )
-from update_all.core.models import Change, CheckResult, Detection, JsonValue
+from update_all.core.models import Change, CheckResult, Detection, JsonValue, Phase, UpdateStep
 from update_all.core.paths import directories
 from update_all.core.streaming import OutputEvent, StreamEvent
 from update_all.downloads.spec import DownloadSettings, DownloadSpec, Signature
@@ -57,13 +60,45 @@ class Release:
     download: DownloadSpec
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the five things that a release goes through."""
+
+    description: str
+    body: Callable[[], AsyncIterator[StreamEvent]]
+    is_done: Callable[[], bool] | Callable[[], Awaitable[bool]] | None = None
+    phase: Phase = Phase.EXECUTE
+    mutex: str = ""
+
+
+def _step(name: str, parts: Sequence[_Part], after: list[str]) -> UpdateStep:
+    """The step of one part or several, which is done when its last part is."""
+
+    async def body() -> AsyncIterator[StreamEvent]:
+        for part in parts:
+            async for event in part.body():
+                yield event
+
+    description = ", ".join(part.description for part in parts)
+    return UpdateStep(
+        name=name,
+        description=description[0].upper() + description[1:],
+        execute_fn=body,
+        check_fn=parts[-1].is_done,
+        depends_on=after,
+        mutexes=sorted({part.mutex for part in parts} - {""}),
+        phase=parts[-1].phase,
+    )
+
+
 class ReleasePlugin(BasePlugin):
     """A program in a directory of its own, replaced as a whole.
 
     `places` are the directories it may be in, "~" for users only; the first that is there is taken. `smoke`
     is the command that tells its version, its program a path inside the directory; `version_pattern` finds
     the version in the output (group 1). `architectures` maps uname(2)'s machine to the publisher's word;
-    `top` and `must_have` are what its archives hold (downloads.archives.extract).
+    `top` and `must_have` are what its archives hold (downloads.archives.extract). `step_names` are the steps
+    of `look_up`, `download`, `unpack`, `install` and `switch`; neighbours of one name are one step.
 
     DIRECTORY becomes a link to DIRECTORY-versions/current, beside it; a plain directory is adopted, and is
     there at every instant. Options of `[plugin.NAME]`: `directory`; `feed` and `mirror` (addresses);
@@ -77,6 +112,13 @@ class ReleasePlugin(BasePlugin):
     architectures: ClassVar[Mapping[str, str]] = {}
     top: ClassVar[str] = ""
     must_have: ClassVar[tuple[str, ...]] = ()
+    step_names: ClassVar[tuple[str, str, str, str, str]] = (
+        "check",
+        "download",
+        "extract",
+        "install",
+        "install",
+    )
 
     @abstractmethod
     async def newest_release(self) -> Release:
@@ -140,6 +182,22 @@ class ReleasePlugin(BasePlugin):
         if target != generations.current and target.parent != generations.versions:
             raise StepError(f"{directory} is a link to {target}, which is left alone")
 
+    def get_update_steps(self) -> list[UpdateStep]:
+        unverified = " (unverified, if it has no checksum)" if self._flag("allow_unverified") else ""
+        parts = (
+            _Part("look for a new version", self.look_up, None, Phase.CHECK, "network"),
+            _Part(
+                f"fetch the archive{unverified}", self.download, self.is_downloaded, Phase.DOWNLOAD, "network"
+            ),
+            _Part("unpack it beside the installed versions", self.unpack, self.is_unpacked),
+            _Part("make it an installed version, if it runs", self.install, self.is_installed),
+            _Part("lead the link to the new version", self.switch),
+        )
+        named = zip(self.step_names, parts, strict=True)
+        groups = [(name, [part for _, part in group]) for name, group in groupby(named, itemgetter(0))]
+        before: list[list[str]] = [[], *([name] for name, _ in groups)]
+        return [_step(name, group, after) for (name, group), after in zip(groups, before, strict=False)]
+
     async def get_installed_version(self) -> str | None:
         """The version the program tells; None where there is no program yet. Raises StepError."""
         program = self.directory / self.smoke[0]
@@ -162,7 +220,7 @@ class ReleasePlugin(BasePlugin):
         try:
             installed, release = await self.get_installed_version(), await self._offered()
         except StepError as error:
-            return CheckResult.cannot_know(error.message)
+            return CheckResult.cannot_know(error.described)
         if not self._is_wanted(installed, release.version):
             return CheckResult.of([])
         return CheckResult.of(
@@ -176,7 +234,12 @@ class ReleasePlugin(BasePlugin):
         if not self._is_wanted(installed, release.version):
             raise UpToDate(f"{self.command} {installed} is the newest version")
         with _as_step_error():
-            self._seen.record(self.name, release.version, release.download.digest)
+            self._seen.record(
+                self.name,
+                release.version,
+                release.download.digest,
+                allow_downgrade=self._flag("allow_downgrade"),
+            )
         self.facts["installed"], self.facts["version"] = installed, release.version
         self.facts["download"] = release.download.to_fact()
         yield OutputEvent(line=f"{self.command} {installed or '(none)'} → {release.version}")
@@ -196,12 +259,23 @@ class ReleasePlugin(BasePlugin):
         """Unpack the archive, verified once more, beside the installed versions."""
         from update_all.downloads.archives import extract
 
-        if self.is_unpacked():
-            return
         with _as_step_error():
-            archive = await self._cache.verified(self._download)
+            if self.is_unpacked():
+                return
+            archive = await self._cache.lookup(self._download)
+            if archive is None:
+                raise StepError(
+                    f"{self._download.filename} is no longer in the cache",
+                    hint=f"update-all run --plugin {self.name} --resume-from {self.step_names[1]}",
+                )
             staged = self.generations.staged(self._version)
-            unpacked = await extract(archive, staged, expect_top=self.top, must_have=self.must_have)
+            unpacked = await extract(
+                archive,
+                staged,
+                expect_top=self.top,
+                must_have=self.must_have,
+                label=self._download.filename,
+            )
         yield OutputEvent(line=f"{unpacked.entries} entries, {unpacked.bytes} bytes")
 
     def is_unpacked(self) -> bool:
@@ -318,7 +392,7 @@ class ReleasePlugin(BasePlugin):
     def _version(self) -> str:
         version = self.facts.get("version")
         if not isinstance(version, str):
-            raise MissingFactError("the fact 'version' is missing", hint="run the first step again")
+            raise MissingFactError("the fact 'version' is missing", hint=f"update-all run {self.name}")
         return version
 
     @property

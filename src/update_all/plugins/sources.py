@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from update_all.core.errors import InvalidDefinitionError
-from update_all.core.models import NAME
+from update_all.core.names import NAME
 from update_all.core.paths import directories
-from update_all.plugins.definition import MAX_DEFINITION_BYTES
 
+MAX_DEFINITION_BYTES = 256 * 1024
+"""The longest shipped definition is a hundredth of it."""
 SYSTEM_DIRECTORY = Path("/etc/update-all/plugins.d")
 
 
@@ -34,8 +35,7 @@ class Kind(StrEnum):
     EXECUTABLE = "executable"
 
 
-@dataclass(frozen=True, slots=True)
-class SearchPaths:
+class SearchPaths(NamedTuple):
     """Where to look. `trusted`: distributions whose entry points may be loaded (they are code).
 
     `cache` is the directory for what was parsed already; None: parse anew each time.
@@ -68,8 +68,7 @@ Stamp = tuple[int, int, int, int]
 """Of a file: modification and change time in ns, size in bytes, inode. What the cache is valid for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A plugin that was found and not yet read. `refused` says why it will not be.
 
     `distribution` is the installed package that an entry point belongs to.

@@ -1,5 +1,7 @@
 """Spack, which is a git checkout: moved forward only, and back again if the new commit does not run.
 
+Which commit ran last is a reference of its own while the new one is on trial, so a kill does not lose it.
+
 Sources: git-merge(1), --ff-only; git-reset(1), --keep; Spack documentation ("Getting Started", and
 "Repositories": `spack repo update` is new in version 1.0).
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from update_all.api import (
@@ -18,17 +20,20 @@ from update_all.api import (
     Detection,
     OutputEvent,
     Phase,
+    QueryOutput,
     StepError,
     StreamEvent,
     UpdateCommand,
     UpdateStep,
 )
+from update_all.plugins.checkouts import Checkout
 from update_all.plugins.git_repositories import parse_status
 
 REMOTES = ("https://github.com/spack/spack", "git@github.com:spack/spack")
 _GIT = ("git", "-c", "core.hooksPath=/dev/null")
 _FETCH_SECONDS = 900.0
 _MUTEXES = ["network", "spack"]
+_PROVEN = "refs/update-all/proven"
 
 
 class SpackPlugin(BasePlugin):
@@ -73,18 +78,41 @@ class SpackPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         try:
-            remote, branch = await self._upstream()
+            remote, branch = await self._upstream(moving=await self._checkout.interrupted())
+            proven = await self._proven()
             installed = (await self.installed_versions())["spack"]
             offered = (await self._git("ls-remote", "--exit-code", remote, branch)).split()[0]
             known = await self._is_ancestor(offered)
         except StepError as error:
             return CheckResult.cannot_know(error.message)
-        return CheckResult.of([] if known else [Change("spack", installed, offered[:12])])
+        if known and not proven:
+            return CheckResult.of([])
+        return CheckResult.of([Change("spack", proven[:12] or installed, offered[:12])])
 
-    async def _upstream(self) -> tuple[str, str]:
-        """Remote and branch that may be followed. Raises StepError, saying why, where none may."""
+    @property
+    def _checkout(self) -> Checkout:
+        return Checkout(self.root, self._without_hooks)
+
+    async def _without_hooks(
+        self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None
+    ) -> QueryOutput:
+        """Ask git, with the checkout's own hooks left out."""
+        return await self.query([*_GIT, *argv[1:]], timeout=timeout, env=env)
+
+    async def _proven(self) -> str:
+        """The commit that ran last, while a newer one that was never tried is in its place; else empty."""
+        code, proven, _ = await self._ask("rev-parse", "--verify", "--quiet", _PROVEN)
+        head = (await self._git("rev-parse", "HEAD")).strip()
+        if code != 0 or proven.strip() == head or not await self._is_ancestor(proven.strip()):
+            return ""
+        return proven.strip()
+
+    async def _upstream(self, *, moving: bool = False) -> tuple[str, str]:
+        """Remote and branch that may be followed. Raises StepError, saying why, where none may. `moving`: a
+        move was cut off, so files that look changed are no obstacle.
+        """
         status = parse_status(await self._git("status", "--porcelain=v2", "--branch", "--untracked-files=no"))
-        if status.obstacle:
+        if status.obstacle and not moving:
             raise StepError(f"{self.root} is left alone: {status.obstacle}")
         remote = (await self._git("config", f"branch.{status.branch}.remote")).strip()
         branch = (await self._git("config", f"branch.{status.branch}.merge")).strip()
@@ -98,16 +126,28 @@ class SpackPlugin(BasePlugin):
         return remote, branch
 
     async def _pull(self) -> AsyncIterator[StreamEvent]:
-        remote, branch = await self._upstream()
-        before = (await self._git("rev-parse", "HEAD")).strip()
-        await self._git("fetch", remote, branch)
-        await self._git("merge", "--ff-only", "FETCH_HEAD")
+        place = self._checkout
+        if mended := await place.mend():
+            yield OutputEvent(line=mended)
+        await self._upstream()
+        before = await self._proven() or (await self._git("rev-parse", "HEAD")).strip()
+        await self._git("update-ref", _PROVEN, before)
+        try:
+            async for line in place.forward():
+                yield OutputEvent(line=line)
+        except StepError as error:
+            raise StepError(
+                f"{self.root} cannot be moved forward: {error.message}", hint=error.hint
+            ) from None
         after = (await self._git("rev-parse", "HEAD")).strip()
         runs = await self.query([str(self.root / "bin/spack"), "--version"], timeout=_FETCH_SECONDS)
         if not runs.ok:
             await self._git("reset", "--keep", before)
-            raise StepError(f"the new commit {after[:12]} does not run, so Spack is at {before[:12]} again")
-        self.facts["before"], self.facts["after"] = before, after
+            raise StepError(
+                f"the new commit {after[:12]} does not run, so Spack is at {before[:12]} again",
+                hint="it may be mended soon: update-all run spack tomorrow",
+            )
+        await self._git("update-ref", "-d", _PROVEN)
         yield OutputEvent(line=f"{before[:12]} → {after[:12]}")
 
     def get_update_steps(self) -> list[UpdateStep]:

@@ -19,7 +19,8 @@ _RECORD = re.compile(r"^name (\S+)\n(?:(?!name ).*\n)*?revision (\d+)$", re.MULT
 _OTHER_RELEASE = re.compile(
     r"is older than remote repository|do not include the version of the local|are not compatible:"
 )
-_SECONDS = 120.0
+SECONDS = 120.0
+"""How long a question to the repository may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class TexLivePlugin(BasePlugin):
     async def list_updates(self) -> list[tuple[str, Change]]:
         """What the repository has that is newer. Raises StepError when that cannot be known."""
         command = self.tlmgr("--machine-readable", "update", "--list")
-        answer = await self.query(command, timeout=_SECONDS)
+        answer = await self.query(command, timeout=SECONDS)
         if _OTHER_RELEASE.search(answer.stderr + answer.stdout):
             raise StepError(
                 "TeX Live cannot be updated across releases: the repository holds another year than is"

@@ -20,7 +20,15 @@ from update_all.plugins.patterns import check_pattern
 
 EACH = ("item", "old", "new")
 """Templates of a `for-each` step."""
-QUERIES = ("installed", "outdated", "available")
+FOR_EACH = {
+    "outdated": (("outdated", "available"), EACH),
+    "installed": (("installed",), ("item", "old")),
+    "unfinished": (("unfinished",), ("item",)),
+}
+"""What a `for-each` step goes through → the queries that tell, one of which is needed; what they fill in."""
+QUERIES = ("installed", "outdated", "available", "unfinished")
+VERSION_QUERIES = ("installed", "available")
+"""Those whose records are items with the version that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ def problems(definition: Definition) -> Iterator[Problem]:
     for name in QUERIES:
         query: Query | None = getattr(definition, name)
         if query is not None:
-            yield from _query(f"$.{name}", query, needs_version=name != "outdated")
+            yield from _query(f"$.{name}", query, needs_version=name in VERSION_QUERIES)
     if definition.outdated is not None and definition.available is not None:
         yield Problem("$.available", "contradicts `outdated`: give one of the two")
     if definition.available is not None and definition.installed is None:
@@ -223,15 +231,14 @@ def _step(path: str, step: Step, definition: Definition) -> Iterator[Problem]:
     yield from _name(f"{path}.name", step.name)
     if not step.description.strip():
         yield Problem(f"{path}.description", "must not be empty")
-    if (step.cmd is None) == (step.cmds is None):
-        yield Problem(path, "must have exactly one of cmd, cmds")
-        return
-    if step.for_each == "outdated" and (definition.outdated or definition.available) is None:
-        yield Problem(f"{path}.for-each", "needs an [outdated] or [available] query")
-    if step.for_each == "installed" and definition.installed is None:
-        yield Problem(f"{path}.for-each", "needs an [installed] query")
-    each = {None: (), "installed": ("item", "old"), "outdated": EACH}[step.for_each]
-    known = [*(fact.name for fact in definition.fact), *each]
+    yield from _work(path, step)
+    known = [fact.name for fact in definition.fact]
+    if step.for_each is not None:
+        queries, each = FOR_EACH[step.for_each]
+        if all(getattr(definition, query) is None for query in queries):
+            wanted = " or ".join(f"[{query}]" for query in queries)
+            yield Problem(f"{path}.for-each", f"needs an {wanted} query")
+        known += each
     for where, argv in commands(step, path):
         yield from _command(where, step, argv)
         yield from _templates(where, argv, known)
@@ -249,8 +256,17 @@ def _step(path: str, step: Step, definition: Definition) -> Iterator[Problem]:
         yield from _name(f"{path}.mutexes", name)
 
 
+def _work(path: str, step: Step) -> Iterator[Problem]:
+    if sum(one is not None for one in (step.cmd, step.cmds, step.fast_forward)) != 1:
+        yield Problem(path, "must have exactly one of cmd, cmds, fast-forward")
+    if step.fast_forward is not None:
+        yield from _absolute(f"{path}.fast-forward", step.fast_forward)
+        if step.sudo or step.for_each is not None:
+            yield Problem(path, "`sudo` and `for-each` go with commands, not with `fast-forward`")
+
+
 def commands(step: Step, path: str = "$") -> list[tuple[str, tuple[str, ...]]]:
-    """The commands of a step, each with its TOML path."""
+    """The commands of a step, each with its TOML path; `fast-forward` has none."""
     if step.cmd is not None:
         return [(f"{path}.cmd", step.cmd)]
     return [(f"{path}.cmds[{index}]", argv) for index, argv in enumerate(step.cmds or ())]
@@ -298,6 +314,15 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 _AT = re.compile(r" - at `(?:key` in `)?(?P<path>\$[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`")
+_TYPES = re.compile(r"[Ee]xpected '([^']*)', got '([^']*)'")
+_TOML_NAMES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a text",
+}
 _ENUM = re.compile(r"^Invalid enum value '?(?P<name>.*?)'?$")
 
 
@@ -316,7 +341,14 @@ def explained(error: str) -> tuple[str, str]:
         hint = _near(enum["name"], values) or (f"one of: {', '.join(values)}" if values else "")
         return f"{path}: {enum['name']!r} is not known", hint
     text = text.replace("Object missing required field", "lacks the key").replace("`", "'")
+    text = _TYPES.sub(lambda types: f"expected {_in_toml(types[1])}, got {_in_toml(types[2])}", text)
     return f"{path}: {text[:1].lower()}{text[1:]}", ""
+
+
+def _in_toml(types: str) -> str:
+    """Types of msgspec in the words of TOML; an optional key is never null there."""
+    names = [_TOML_NAMES.get(one, one) for one in types.split(" | ") if one != "null"]
+    return " or ".join(names)
 
 
 def _type_at(path: str) -> inspect.Type:

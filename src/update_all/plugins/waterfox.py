@@ -4,17 +4,12 @@ version; archive and checksum (".sha512" appended, waterfox issue 271) on the pu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from update_all.api import (
     DownloadSpec,
     JsonValue,
-    Phase,
     Release,
     ReleasePlugin,
     StepError,
-    StreamEvent,
-    UpdateStep,
     digest_from_sums,
 )
 
@@ -67,41 +62,3 @@ class WaterfoxPlugin(ReleasePlugin):
                 f" kept: {error.message}",
                 hint="it is usually put right within days",
             ) from error
-
-    async def _replace(self) -> AsyncIterator[StreamEvent]:
-        for part in (self.install(), self.switch()):
-            async for event in part:
-                yield event
-
-    def get_update_steps(self) -> list[UpdateStep]:
-        return [
-            UpdateStep(
-                name="check",
-                description="Check for a new Waterfox version",
-                execute_fn=self.look_up,
-                mutexes=["network"],
-                phase=Phase.CHECK,
-            ),
-            UpdateStep(
-                name="download",
-                description="Download the archive",
-                execute_fn=self.download,
-                check_fn=self.is_downloaded,
-                depends_on=["check"],
-                mutexes=["network"],
-                phase=Phase.DOWNLOAD,
-            ),
-            UpdateStep(
-                name="extract",
-                description="Unpack it beside the installed versions",
-                execute_fn=self.unpack,
-                check_fn=self.is_unpacked,
-                depends_on=["download"],
-            ),
-            UpdateStep(
-                name="install",
-                description="Lead the link to the new version, if it runs",
-                execute_fn=self._replace,
-                depends_on=["extract"],
-            ),
-        ]

@@ -21,5 +21,8 @@ class JsonLinesPrinter:
     def tick(self, now: float) -> None:
         pass
 
+    def suspend(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from update_all.core.streaming import CompletionEvent, StreamEvent, WarningEvent
 from update_all.ui import rows
-from update_all.ui.terminal import Sink, Size
+from update_all.ui.footer import Footer, footer_line
+from update_all.ui.region import Region
+from update_all.ui.terminal import Sink
 from update_all.ui.text import Style, bar, cut, display_width, duration, fit
-from update_all.ui.view import Notice, PluginRow, RunView, State
+from update_all.ui.title import Title
+from update_all.ui.view import NEEDS_INPUT, Notice, PluginRow, RunView, State
 
 FRAME_SECONDS = 0.1
 QUIET_START_SECONDS = 0.5
 MOST_OF_HEIGHT = 3
 FEWEST_LINES = 6
-
-# Synchronized output: DEC private mode 2026. 7: automatic wrap; 25: cursor.
-BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
-HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-ERASE_LINE, ERASE_BELOW = "\x1b[2K", "\x1b[J"
 
 
 def line_cap(height: int) -> int:
@@ -27,14 +25,20 @@ def line_cap(height: int) -> int:
     return max(1, min(max(FEWEST_LINES, height // MOST_OF_HEIGHT), height - 1))
 
 
-def render(view: RunView, width: int, height: int, now: float, style: Style) -> list[str]:
+def render(
+    view: RunView, width: int, height: int, now: float, style: Style, footer: Footer | None = None
+) -> list[str]:
     """The live view as lines of at most `width` columns, at most `line_cap(height)` of them.
 
-    Failed plugins, oldest first; running ones, longest first; waiting ones; what does not fit and what has
-    ended is counted in one line; the last line has the totals. `now` is in seconds since the epoch.
+    Failed plugins, oldest first; those that ask something; running ones, longest first; waiting ones; what
+    does not fit and what has ended is counted in one line; then the totals; last the `footer`, where there is
+    room for it or it says something. `now` is in seconds since the epoch.
     """
     width = max(width, 1)
     cap = line_cap(height)
+    last = "" if footer is None else footer_line(footer, width, height, style)
+    if last:
+        cap = max(1, cap - 1)
     shown = _ordered(view)
     others = _counts(view.rows(State.DONE, State.SKIPPED, State.UP_TO_DATE, State.BLOCKED))
     room = cap - 1
@@ -48,7 +52,7 @@ def render(view: RunView, width: int, height: int, now: float, style: Style) -> 
         text = ", ".join(f"{count} {state}" for state, count in folded.items())
         lines.append(style.paint(cut(f"  {style.marks.ellipsis} {text}", width, style.marks.ellipsis), "dim"))
     lines.append(_total_line(view, width, now, style))
-    return lines
+    return [*lines, last][-line_cap(height) :] if last else lines
 
 
 def finished_line(row: PluginRow, width: int, style: Style) -> str:
@@ -70,8 +74,12 @@ def warning_line(notice: Notice, width: int, style: Style) -> str:
 
 def _ordered(view: RunView) -> list[PluginRow]:
     failed = sorted(view.rows(State.FAILED), key=lambda row: row.ended or 0.0)
-    running = sorted(view.rows(State.RUNNING), key=lambda row: row.started or 0.0)
+    running = sorted(view.rows(State.RUNNING), key=lambda row: (not _asks(row), row.started or 0.0))
     return failed + running + view.rows(State.WAITING)
+
+
+def _asks(row: PluginRow) -> bool:
+    return any(step.asks for step in row.running)
 
 
 def _counts(plugins: list[PluginRow]) -> dict[str, int]:
@@ -108,7 +116,7 @@ def _row_line(row: PluginRow, layout: _Layout, now: float, style: Style) -> str:
     ellipsis = style.marks.ellipsis
     begin = " ".join(
         (
-            rows.mark(row.state, style.marks),
+            rows.row_mark(row, style.marks),
             fit(style.text(row.name), layout.name, ellipsis),
             fit(style.text(_step_text(row, layout.wide)), layout.step, ellipsis),
         )
@@ -173,17 +181,20 @@ class LivePrinter:
 
     At most ten frames a second and only what changed; nothing in the first half second; asks for the size of
     the terminal at each frame, so a resize redraws. Finished plugins and warnings are written once, above.
+    `environ` tells what the terminal can show besides: the title of its window.
     """
 
-    def __init__(self, stream: TextIO, style: Style) -> None:
+    def __init__(self, stream: TextIO, style: Style, environ: Mapping[str, str] | None = None) -> None:
         self.view = RunView()
+        self.footer: Callable[[], Footer | None] = lambda: None
+        """What the last line is about; asked at each frame."""
         self._style = style
+        self._bell = False
         self._sink = Sink(stream)
         self._above: list[PluginRow | Notice] = []
-        self._drawn: list[str] = []
-        self._size: Size | None = None
+        self._region = Region(self._sink)
+        self._title = Title(self._sink, environ or {})
         self._last_frame = float("-inf")
-        self._cursor_hidden = False
         self._closed = False
 
     def handle(self, event: StreamEvent) -> None:
@@ -192,6 +203,7 @@ class LivePrinter:
             self._above.append(self.view.plugins[event.plugin_name])
         elif isinstance(event, WarningEvent):
             self._above.append(self.view.warnings[-1])
+            self._bell = self._bell or event.code == NEEDS_INPUT
 
     def tick(self, now: float) -> None:
         started = self.view.started
@@ -199,54 +211,29 @@ class LivePrinter:
         if early or 0 <= now - self._last_frame < FRAME_SECONDS or self._closed:
             return
         size = self._sink.size()
-        lines = render(self.view, size.width, size.height, now, self._style)
-        if lines == self._drawn and not self._above and size == self._size:
+        lines = render(self.view, size.width, size.height, now, self._style, self.footer())
+        if self._region.shows(lines, size) and not self._above:
             return
         self._last_frame = now
-        self._draw(lines, size)
+        self._region.draw(lines, size, self._take_above(size.width), bell=self._bell)
+        self._bell = False
+        self._title.show(self.view)
 
     def close(self) -> None:
         """Erase the rows, write the finished plugins that are not yet written, show the cursor again."""
         self._closed = True
-        if self._drawn or self._above:
-            self._draw([], self._sink.size())
-        if self._cursor_hidden:
-            self._sink.write(WRAP_ON + SHOW_CURSOR)
-            self._cursor_hidden = False
+        self.suspend()
+        self._title.close()
 
-    def _draw(self, lines: list[str], size: Size) -> None:
-        """Write one frame. Rows are overwritten, not erased first: an erased screen may become history."""
-        above = [self._line_above(each, size.width) for each in self._above]
-        frame = [BEGIN_FRAME, self._to_top(size), *(f"{ERASE_LINE}{line}\n" for line in above)]
-        if lines:
-            frame += ["" if self._cursor_hidden else HIDE_CURSOR, WRAP_OFF]
-            frame += [f"{ERASE_LINE}{line}\n" for line in lines[:-1]]
-            frame += [ERASE_BELOW, lines[-1], WRAP_ON]
-            self._cursor_hidden = True
-        else:
-            frame.append(ERASE_BELOW)
-        frame.append(END_FRAME)
-        self._sink.write("".join(frame))
-        self._drawn, self._size = lines, size
-        self._above.clear()
+    def suspend(self) -> None:
+        """Erase the rows until the next frame; the cursor is shown, and stands where they began."""
+        self._region.erase(self._take_above(self._sink.size().width))
+
+    def _take_above(self, width: int) -> list[str]:
+        taken, self._above = self._above, []
+        return [self._line_above(each, width) for each in taken]
 
     def _line_above(self, each: PluginRow | Notice, width: int) -> str:
         if isinstance(each, Notice):
             return warning_line(each, width, self._style)
         return finished_line(each, width, self._style)
-
-    def _to_top(self, size: Size) -> str:
-        """Back to the first row drawn last. A terminal that has become narrower has wrapped those rows."""
-        if not self._drawn:
-            return ""
-        count = sum(max(1, -(-visible_width(line) // size.width)) for line in self._drawn)
-        up = min(count, size.height) - 1
-        return "\r" + (f"\x1b[{up}A" if up else "")
-
-
-def visible_width(line: str) -> int:
-    """Columns of a rendered line without its colours."""
-    if "\x1b" not in line:
-        return display_width(line)
-    begin, *rest = line.split("\x1b[")
-    return display_width(begin + "".join(part.partition("m")[2] for part in rest))

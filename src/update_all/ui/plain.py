@@ -75,6 +75,9 @@ class PlainPrinter:
         if running:
             self._line("still running: " + ", ".join(self._still(row, step) for row, step in running))
 
+    def suspend(self) -> None:
+        pass
+
     def close(self) -> None:
         """Write the failures of a run whose end never came."""
         self._failures()

@@ -20,6 +20,9 @@ class Printer(Protocol):
     def tick(self, now: float) -> None:
         """Let time pass; `now` is in seconds since the epoch."""
 
+    def suspend(self) -> None:
+        """Leave the terminal to somebody else, until the next `tick`."""
+
     def close(self) -> None:
         """Write what is still to be written and leave the stream as it was. May be called twice."""
 
@@ -43,8 +46,20 @@ class SilentPrinter:
     def tick(self, now: float) -> None:
         pass
 
+    def suspend(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
+
+
+def progress_for(mode: Progress | str, stream: TextIO, environ: Mapping[str, str] = os.environ) -> Progress:
+    """What `--progress mode` means for a stream; auto is live on a terminal (not with CI set), else plain."""
+    mode = Progress(mode)
+    if mode is Progress.AUTO:
+        live = is_terminal(stream, environ) and not environ.get("CI")
+        mode = Progress.LIVE if live else Progress.PLAIN
+    return mode
 
 
 def make_printer(
@@ -54,16 +69,13 @@ def make_printer(
     environ: Mapping[str, str] = os.environ,
     color: str = "auto",
 ) -> Printer:
-    """The printer for `--progress mode`; auto is live on a terminal (not with CI set), else plain."""
-    mode = Progress(mode)
-    if mode is Progress.AUTO:
-        live = is_terminal(stream, environ) and not environ.get("CI")
-        mode = Progress.LIVE if live else Progress.PLAIN
-    match mode:
+    """The printer for `--progress mode`."""
+    match progress_for(mode, stream, environ):
         case Progress.LIVE:
             from update_all.ui.live import LivePrinter
 
-            return LivePrinter(stream, style_of(stream, environ, color))
+            shown = environ if is_terminal(stream, environ) else None
+            return LivePrinter(stream, style_of(stream, environ, color), shown)
         case Progress.PLAIN:
             from update_all.ui.plain import PlainPrinter
 

@@ -54,7 +54,7 @@ td.num{white-space:nowrap;font-variant-numeric:tabular-nums}
 .scroll table{min-width:34rem}
 article{border-left:4px solid var(--failed);padding-left:.8rem;margin:0 0 1.25rem}
 pre{background:var(--code);border:1px solid var(--line);border-radius:.4rem;padding:.6rem;margin:.5rem 0;
-overflow-x:auto;font:.85rem/1.45 ui-monospace,monospace;overflow-wrap:normal}
+white-space:pre-wrap;overflow-wrap:anywhere;font:.85rem/1.45 ui-monospace,monospace}
 code{font:.9em ui-monospace,monospace;background:var(--code);padding:.05rem .25rem;border-radius:.2rem}
 summary{cursor:pointer;font-weight:600;padding:.4rem 0}
 svg{display:block;width:100%;overflow:hidden;font:12px system-ui,sans-serif}

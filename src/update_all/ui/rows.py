@@ -23,6 +23,11 @@ def mark(state: State, marks: Marks) -> str:
     return str(getattr(marks, state.name.lower()))
 
 
+def row_mark(row: PluginRow, marks: Marks) -> str:
+    """The mark of a row: that of its state, or that it asks something."""
+    return marks.asks if any(step.asks for step in row.running) else mark(row.state, marks)
+
+
 def wait_text(step: StepRow) -> str:
     """What a step waits for, and who has it."""
     if step.mutex:
@@ -60,6 +65,8 @@ def outcome(row: PluginRow, marks: Marks) -> str:
 
 def activity(step: StepRow, now: float, marks: Marks, room: int) -> str:
     """What a running step does in about `room` columns: bytes, per cent, message, last line, or silence."""
+    if step.asks:
+        return step.asks
     quiet = now - step.last_output if step.last_output is not None else 0.0
     if quiet > QUIET_SECONDS:
         return f"no output for {duration(quiet)}"

@@ -13,8 +13,8 @@ from update_all.ui.view import Failure, RunView, State
 
 CHANGES_SHOWN = 5
 FAILURE_LINES = 12
-INTERRUPTED = "interrupted"
-"""The error code of a step that was ended because the run was (core.supervision)."""
+ENDED = {"interrupted": "ended by the interruption", "skipped": "skipped while it ran"}
+"""Error codes of steps that somebody has ended (core.supervision, core.attempts): they did not fail."""
 
 _ERROR_LINE = re.compile(
     r"\b(?:error|fatal|failed|failure|cannot|can't|could not|couldn't|unable|denied|not found|no such"
@@ -43,7 +43,7 @@ def summary(
         _labelled(advice, width, style),
         _skipped(view, width, style),
         _warnings(view, width, style),
-        _interrupted(view, width, style),
+        _ended(view, width, style),
         _next(view),
         *(_failure(failure, width, style) for failure in _real_failures(view)),
     ]
@@ -192,17 +192,17 @@ def _warnings(view: RunView, width: int, style: Style) -> list[str]:
 
 
 def _real_failures(view: RunView) -> list[Failure]:
-    return [failure for failure in view.failures if failure.code != INTERRUPTED]
+    return [failure for failure in view.failures if failure.code not in ENDED]
 
 
-def _interrupted(view: RunView, width: int, style: Style) -> list[str]:
-    """Steps that the end of the run ended did not fail: one paragraph names them all."""
-    ended = [f"{one.plugin} {one.step}" for one in view.failures if one.code == INTERRUPTED]
-    if not ended:
-        return []
-    return _paragraph(
-        _with_mark(State.BLOCKED, f"ended by the interruption: {', '.join(ended)}", style), width
-    )
+def _ended(view: RunView, width: int, style: Style) -> list[str]:
+    """Steps that somebody has ended: a paragraph for each reason names them all."""
+    lines: list[str] = []
+    for code, reason in ENDED.items():
+        names = [f"{one.plugin} {one.step}" for one in view.failures if one.code == code]
+        if names:
+            lines += _paragraph(_with_mark(State.BLOCKED, f"{reason}: {', '.join(names)}", style), width)
+    return lines
 
 
 def _failure(failure: Failure, width: int, style: Style) -> list[str]:

@@ -15,13 +15,14 @@ class Marks:
     """The characters that are not letters; each of the row marks is one column wide."""
 
     failed: str = "✖"
-    running: str = "⏵"
+    running: str = "►"  # Unlike ⏵ and ▶ in WGL4, so in every font; never an emoji, never two columns.
     waiting: str = "◷"
     done: str = "✔"
     skipped: str = "⊘"
     up_to_date: str = "="
     blocked: str = "◌"
     warning: str = "⚠"
+    asks: str = "⌨"
     usual: str = "∅"
     arrow: str = "→"
     ellipsis: str = "…"
@@ -42,6 +43,7 @@ ASCII_MARKS = Marks(
     skipped="-",
     blocked="o",
     warning="!",
+    asks="?",
     usual="~",
     arrow="->",
     ellipsis="...",

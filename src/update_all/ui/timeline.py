@@ -131,6 +131,8 @@ class _Builder:
         state = State.DONE if event.success else State.FAILED
         if event.skipped:
             state = State.SKIPPED if event.success else State.BLOCKED
+        elif event.error_code == SKIPPED_BY_HAND:
+            state = State.SKIPPED
         planned = self._planned.get((event.plugin_name, event.step_name))
         self.parts[-1].spans.append(
             Span(

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from update_all.core.cleaning import clean, clean_line, last_rewrite
+from update_all.core.errors import NeedsInputError
 from update_all.core.models import Change, CheckStatus
 from update_all.core.streaming import (
     CheckEvent,
@@ -27,6 +28,13 @@ from update_all.core.streaming import (
     StreamEvent,
     WarningEvent,
 )
+
+NEEDS_INPUT = NeedsInputError.code
+"""The code of a warning by which a running step asks a person."""
+
+SKIPPED_BY_HAND = "skipped"
+"""The error code of a step that a person has ended, and the reason of one that a person left out
+(core.supervision, core.orchestration)."""
 
 TAIL_CHARACTERS = 16_384
 """How much of a step's output is kept for its last line and for the report of its failure."""
@@ -90,9 +98,13 @@ class StepRow:
     bytes_done: int | None = None
     bytes_total: int | None = None
     wait_reason: str = ""
+    asks: str = ""
+    """What it needs an answer to, until it says something else."""
     mutex: str = ""
     holder: str = ""
     reason: str = ""
+    by_hand: bool = False
+    """A person skipped it: it has not failed, and it is not done."""
     tail: Tail = field(default_factory=Tail)
 
 
@@ -245,7 +257,7 @@ class RunView:
         row.total_steps = max(row.total_steps, event.total_steps)
         step.state, step.started, step.last_output = State.RUNNING, at, at
         step.percent = step.bytes_done = step.bytes_total = None
-        step.message, step.tail = "", Tail()
+        step.message, step.asks, step.tail, step.by_hand = "", "", Tail(), False
         row.failures = [failure for failure in row.failures if failure.step != step.name]
         row.state = State.FAILED if row.failures else State.RUNNING
         row.started = at if row.started is None else row.started
@@ -253,13 +265,15 @@ class RunView:
     def _step_end(self, event: StepEndEvent, at: float) -> None:
         row = self._row(event.plugin_name)
         step = row.step(event.step_name)
-        step.ended = at
+        step.ended, step.asks = at, ""
         step.reason = clean_line(event.reason or event.error_message or "")
         row.changes += event.changes
         if event.skipped:
             step.state = State.SKIPPED if event.success else State.BLOCKED
         elif event.success:
             step.state = State.DONE
+        elif event.error_code == SKIPPED_BY_HAND:
+            step.state, step.by_hand = State.SKIPPED, True
         else:
             step.state = State.FAILED
             row.failures.append(_failure(row, step, event))
@@ -272,7 +286,9 @@ class RunView:
         row = self._row(event.plugin_name)
         step = row.step(event.step_name)
         step.number = event.step_number or step.number
-        step.state, step.ended, step.reason = State.BLOCKED, at, clean_line(event.reason)
+        step.by_hand = event.reason == SKIPPED_BY_HAND
+        step.state = State.SKIPPED if step.by_hand else State.BLOCKED
+        step.ended, step.reason = at, clean_line(event.reason)
 
     def _step_wait(self, event: StepWaitEvent, _at: float) -> None:
         row = self._row(event.plugin_name)
@@ -286,7 +302,7 @@ class RunView:
         step = self._active_step(event.plugin_name, event.step_name)
         if step is not None and event.line:
             step.tail.append(event.line)
-            step.last_output = at
+            step.last_output, step.asks = at, ""
 
     def _progress(self, event: ProgressEvent, at: float) -> None:
         step = self._active_step(event.plugin_name, event.step_name)
@@ -318,6 +334,8 @@ class RunView:
     def _warning(self, event: WarningEvent, _at: float) -> None:
         names = clean_line(event.plugin_name, 100), clean_line(event.step_name, 100)
         self.warnings.append(Notice(*names, clean_line(event.message), clean_line(event.hint)))
+        if event.code == NEEDS_INPUT and event.plugin_name and event.step_name:
+            self._row(event.plugin_name).step(event.step_name).asks = clean_line(event.message)
 
     def _completion(self, event: CompletionEvent, at: float) -> None:
         row = self._row(event.plugin_name)
@@ -335,6 +353,8 @@ class RunView:
             row.state = State.SKIPPED if skipped and all(skipped) else State.DONE
         elif row.failures:
             row.state = State.FAILED
+        elif any(step.by_hand for step in row.steps.values()):
+            row.state = State.SKIPPED
         elif event.interrupted or blocked:
             row.state = State.BLOCKED
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -51,9 +50,6 @@ def rpm_versions(room: Room) -> dict[str, str]:
 class Dnf(Recipe):
     plugin = "dnf"
     programs = ("dnf", "rpm", "rpmbuild", "createrepo_c")
-    known: ClassVar[Mapping[str, str]] = {
-        "killed, then run": "both versions stay: with nothing to upgrade, no step that mends it is run"
-    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)

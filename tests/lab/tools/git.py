@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -18,10 +17,6 @@ class Git(Recipe):
     plugin = "git-repositories"
     programs = ("git",)
     quick = True
-    known: ClassVar[Mapping[str, str]] = {
-        "killed, then resume": "a half checked-out tree and index.lock stay: taken for changes of the user",
-        "killed, then run": "a half checked-out tree and index.lock stay: taken for changes of the user",
-    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -19,10 +18,6 @@ class Pacman(Recipe):
     plugin = "pacman"
     programs = ("pacman", "repo-add", "bsdtar")
     quick = True
-    known: ClassVar[Mapping[str, str]] = {
-        "killed, then resume": "db.lck stays, and no pacman works until it is removed by hand",
-        "killed, then run": "db.lck stays, and no pacman works until it is removed by hand",
-    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
@@ -38,11 +33,11 @@ class Pacman(Recipe):
             "/etc/pacman.conf",
             f"[options]\nArchitecture = auto\nSigLevel = Never\n[lab]\nServer = {self.server.url}\n",
         )
-        self._publish("1.0-1", "")
+        self.publish("1.0-1", "")
         self.room.run("pacman", "--sync", "--refresh", "--noconfirm", PACKAGE)
 
     def outdate(self, *, pausing: bool) -> frozenset[Change]:
-        self._publish("2.0-1", f"post_upgrade() {{ {self.pause}; }}\n" if pausing else "")
+        self.publish("2.0-1", f"post_upgrade() {{ {self.pause}; }}\n" if pausing else "")
         # As a timer of the distribution does; before it, nobody can know.
         self.room.run("pacman", "--sync", "--refresh")
         return frozenset({Change(PACKAGE, "1.0-1", "2.0-1")})
@@ -65,9 +60,10 @@ class Pacman(Recipe):
             or ("locked by db.lck" if lock.exists() else "")
         )
 
-    def _publish(self, version: str, script: str) -> None:
+    def publish(self, version: str, script: str) -> None:
+        """Publish a version; what lies in its tree already is part of it."""
         tree = self.room.folder / f"pacman-{version}"
-        (tree / "usr/share").mkdir(parents=True)
+        (tree / "usr/share").mkdir(parents=True, exist_ok=True)
         (tree / "usr/share" / PACKAGE).write_text(version)
         (tree / ".PKGINFO").write_text(
             f"pkgname = {PACKAGE}\npkgbase = {PACKAGE}\npkgver = {version}\npkgdesc = of the lab\n"

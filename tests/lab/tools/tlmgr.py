@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -23,9 +22,6 @@ TREES = ("TEXMFSYSVAR", "TEXMFSYSCONFIG", "TEXMFVAR", "TEXMFCONFIG", "TEXMFHOME"
 class Tlmgr(Recipe):
     plugin = "texlive-packages"
     programs = ("kpsewhich", "xz")
-    known: ClassVar[Mapping[str, str]] = {
-        "killed, then run": "the package is gone from tlmgr's list too: only the interrupted run knows of it"
-    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)

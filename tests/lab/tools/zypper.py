@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import ClassVar
 
 from files_server import FilesServer
 from recipe import Recipe
@@ -17,10 +16,6 @@ from update_all.core.models import Change
 class Zypper(Recipe):
     plugin = "zypper"
     programs = ("zypper", "rpm", "rpmbuild", "createrepo_c")
-    known: ClassVar[Mapping[str, str]] = {
-        "killed, then resume": "both versions stay, and zypper does not mind",
-        "killed, then run": "both versions stay, and zypper does not mind",
-    }
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
@@ -52,4 +47,5 @@ class Zypper(Recipe):
             os.utime(path, (0, 0), follow_symlinks=False)
 
     def complaint(self) -> str:
-        return self.room.finding("zypper", "--non-interactive", "verify", "--dry-run")
+        twice = [f"{item} {version}" for item, version in self.installed().items() if " and " in version]
+        return self.room.finding("zypper", "--non-interactive", "verify", "--dry-run") or ", ".join(twice)

@@ -1,0 +1,84 @@
+"""Looking back: what a person is told about past runs, and what a rollback leaves to be decided."""
+
+from __future__ import annotations
+
+import re
+
+import pexpect
+import pytest
+from cli_machine import Machine, finish
+
+INSTALLED = {"cmd": ["shelf", "list"], "columns": ["item", "version"]}
+OUTDATED = {"cmd": ["shelf", "outdated"], "regex": r"^(?P<item>\S+) (?P<old>\S+) (?P<new>\S+)$"}
+
+
+@pytest.fixture
+def shelf(machine: Machine) -> Machine:
+    """A machine whose shelf has had two updates of the book dune."""
+    place = machine.root
+    machine.tool(
+        "shelf",
+        f"cd {place}; case $1 in list) echo dune $(cat has);; "
+        '*) test "$(cat has)" = "$(cat new)" || echo dune $(cat has) $(cat new);; esac',
+    )
+    update = {"name": "update", "cmd": ["cp", f"{place}/new", f"{place}/has"]}
+    machine.plugin("shelf", update, installed=INSTALLED, outdated=OUTDATED)
+    (place / "has").write_text("1.0\n")
+    for version in ("1.1", "1.2"):
+        (place / "new").write_text(f"{version}\n")
+        assert machine.run("run", "--yes").code == 0
+    return machine
+
+
+def test_the_history_of_a_plugin_tells_its_versions_newest_first(shelf: Machine) -> None:
+    newest, oldest = [line.split()[0] for line in shelf.run("history").out.splitlines()]
+    told = re.findall(r"(\S+)  dune  (\S+) → (\S+)$", shelf.run("history", "shelf").out, re.MULTILINE)
+    assert told == [(newest, "1.1", "1.2"), (oldest, "1.0", "1.1")]
+
+
+def test_a_person_is_told_where_to_look_further_and_a_pipe_is_not(shelf: Machine) -> None:
+    child = shelf.terminal("history", columns=120)
+    child.expect(pexpect.EOF)
+    assert "update-all report RUN" in str(child.before)
+    assert "update-all rollback PLUGIN" in str(child.before)
+    assert finish(child) == 0
+    assert len(shelf.run("history").out.splitlines()) == 2
+
+
+def test_a_failure_that_was_mended_by_a_resume_is_told_as_that(machine: Machine) -> None:
+    mended = machine.root / "mended"
+    machine.plugin("alpha", {"name": "one"}, {"name": "two", "cmd": ["test", "-e", str(mended)]})
+    assert machine.run("run", "--yes").code == 1
+    assert re.search(r"s  failed: ", machine.run("explain", "alpha").out)
+    mended.touch()
+    assert machine.run("resume").code == 0
+    assert re.search(r"s  done, after it had failed: ", machine.run("explain", "alpha").out)
+    assert re.search(r"s  done$", machine.run("explain", "alpha:one").out, re.MULTILINE)
+
+
+def test_a_rollback_says_that_the_next_run_would_undo_it(machine: Machine) -> None:
+    machine.python_plugin(
+        "alpha",
+        "from update_all.api import BasePlugin, UpdateCommand\n"
+        "class Plugin(BasePlugin):\n"
+        "    name, command = 'alpha', 'note'\n"
+        "    def get_update_commands(self, dry_run=False): return [UpdateCommand(cmd=['note', 'ran'])]\n"
+        "    async def rollback(self): return 'version 1 again'\n",
+    )
+    told = machine.run("rollback", "alpha")
+    assert (told.code, told.err) == (0, "")
+    assert "alpha: version 1 again" in told.out
+    assert "update-all plugins disable alpha" in told.out
+    assert machine.run("plugins", "disable", "alpha").code == 0
+    assert "disable" not in machine.run("rollback", "alpha").out
+
+
+def test_the_history_can_begin_some_time_ago(shelf: Machine) -> None:
+    assert len(shelf.run("history", "--since", "1h").out.splitlines()) == 2
+    assert len(shelf.run("history", "--since", "2001-02-03").out.splitlines()) == 2
+    later = shelf.run("history", "--since", "2999-01-01")
+    assert (later.code, later.out) == (0, "No run has been recorded since 2999-01-01 00:00.\n")
+    for wrong in ("yesterday", "7", "-1d", "9999w9", "2026-13-01"):
+        refused = shelf.run("history", f"--since={wrong}")
+        assert refused.code == 2
+        assert "as 12h, 7d or 2w" in refused.err
