@@ -1,7 +1,7 @@
 # What is done often. Python comes from the environment that bootstrap.py makes.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test faults lab docs bench bench-quick check
+.PHONY: test faults lab docs site screens bench bench-quick check
 
 check:
 	$(PYTHON) -m ruff check .
@@ -17,8 +17,17 @@ faults:
 lab:
 	$(PYTHON) -m pytest tests/lab
 
+# What is shipped and derives from the parsers: completions and the manual page.
 docs:
 	$(PYTHON) tools/generate.py
+
+# The documentation site, into build/site/html.
+site:
+	$(PYTHON) tools/docs_site.py
+
+# The pictures of docs/, from the real program in a real terminal. Needs tmux and chromedriver.
+screens:
+	$(PYTHON) tools/screens.py
 
 # Everything beside its peers, in under twenty minutes: writes docs/performance.md and docs/performance.json.
 bench:

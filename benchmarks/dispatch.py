@@ -61,7 +61,8 @@ def _contestants(context: Context, shape: str, count: int, *, everybody: bool) -
         jobs = 1 if shape == "chain" else JOBS
         limit: Argv = [tools["spawn-limit"], str(count), str(jobs)]
         contestants["C spawn loop (limit)"] = timed(limit, env=env)
-        contestants["C, a flush for each step (limit)"] = timed([*limit, folder / "flushed"], env=env)
+        if everybody:
+            contestants["C, a flush for each step (limit)"] = timed([*limit, folder / "flushed"], env=env)
     if everybody and context.has("make"):
         argv = [tools["make"], "-s", "-j", str(JOBS), "-f", write_make(folder / "Makefile", work)]
         contestants["make -j2"] = timed(argv, env=env, cwd=folder)

@@ -43,7 +43,7 @@ def bench(context: Context) -> Iterator[Row]:
         return run(["sh", "-c", script, "sh", archive, context.directory("tar")], env=env).sample
 
     contestants: dict[str, Contestant] = {"ours": ours, "tar -xzf": tar, "tar -xzf, then sync -f": flushed}
-    results = interleave(contestants, context.rounds(5))
+    results = interleave(contestants, context.rounds(3))
     work = f"{count:,} files, {count * size // 1_000_000} MB"
     yield Row(TOPIC, work, "tar -xzf", results["ours"], results["tar -xzf"], at_most(1.5))
     peer = "tar -xzf, then sync -f"

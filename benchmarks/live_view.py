@@ -72,6 +72,8 @@ def bench(context: Context) -> Iterator[Row]:
     work = f"{count} steps, 1,000 lines/s each: CPU above --progress none"
     note = f"of a core; without a view: {min(s.value for s in results['none']):.1%}"
     yield Row(TOPIC, work, "limit", more, constant(MOST_OF_A_CORE), at_most(1), unit="%", note=note)
+    work = f"{count} steps, 1,000 lines/s each: share of a core"
+    yield Row(TOPIC, work, "--progress none", results["live"], results["none"], unit="%")
 
 
 def _contestant(context: Context, home: Path, mode: str, jobs: int) -> Contestant:

@@ -1,4 +1,4 @@
-"""Memory: a run of forty plugins through the command line, and what their definitions take of it."""
+"""Memory: a run of forty plugins through the command line, and what all shipped definitions take of one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ description = "Clean"
 cmd = ["echo", "cleaned"]
 depends-on = ["install"]
 """
+# What every run imports comes first: it is no part of the definitions.
 _CATALOGUE = """
 import gc
+import update_all.api, update_all.cli.run, update_all.core.session, update_all.plugins.declarative
 from update_all.cli.workspace import Workspace
 def resident():
     with open("/proc/self/statm") as file:
@@ -75,5 +77,5 @@ def bench(context: Context) -> Iterator[Row]:
     yield Row(
         TOPIC, "peak of a run of 40 plugins", "limit", peaks, constant(MOST_BYTES), at_most(1), unit="bytes"
     )
-    title = "their definitions"
+    title = "all definitions of the catalogue, loaded beside the engine"
     yield Row(TOPIC, title, "limit", catalogues, constant(MOST_CATALOGUE_BYTES), at_most(1), unit="bytes")

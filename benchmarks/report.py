@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.context import REPOSITORY
 from benchmarks.rows import Row
 
 _HEAD = """# Performance
@@ -19,6 +20,7 @@ same work in turns, within one run; figures are medians, a ratio is the median o
 Load is the load average and, behind it, the cores that other programs kept busy meanwhile. Absolute times
 depend on the machine, ratios much less; [where the time goes](where-the-time-goes.md) explains them.
 """
+_REASONS = REPOSITORY / "docs/where-the-time-goes.md"
 _VERDICTS = {True: "met", False: "**not met**", None: "–"}
 
 
@@ -77,7 +79,22 @@ def _table(rows: Sequence[Row]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     notes = [row.note for row in rows if row.note]
+    notes += [_missed(row) for row in rows if row.met is False]
     return [*lines, *(["", *[f"- {note}" for note in notes]] if notes else [])]
+
+
+def _missed(row: Row) -> str:
+    """By how much a goal was missed, and where it is said why."""
+    ratio = row.ratio
+    assert ratio is not None
+    assert row.goal is not None
+    if not row.goal.limit:
+        return f"Missed: {row.work}, against {row.peer}: {row.shown(row.ours)} where there should be none."
+    missed = f"Missed by {abs(ratio / row.goal.limit - 1):.0%}: {row.work}, against {row.peer}"
+    if f"## {row.topic}\n" not in _REASONS.read_text():
+        return f"{missed}."
+    anchor = row.topic.lower().replace(",", "").replace(" ", "-")
+    return f"{missed}; why, and what would have to change: [{row.topic}]({_REASONS.name}#{anchor})."
 
 
 def ratio_text(row: Row) -> str:

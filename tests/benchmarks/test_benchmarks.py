@@ -15,6 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.killed import judge  # noqa: E402
 from benchmarks.measuring import Sample  # noqa: E402
+from benchmarks.report import Report  # noqa: E402
 from benchmarks.rows import Row, at_least, at_most  # noqa: E402
 
 
@@ -69,3 +70,18 @@ def test_judge_finds_each_kind_of_damage() -> None:
     assert (beside.forgotten, beside.twice, beside.unseen, beside.overlaps) == (0, 1, 1, 1)
     after = judge([*clean, ("start", "b", 130), ("end", "b", 140)], kill)
     assert (after.unseen, after.overlaps) == (1, 0)
+
+
+def test_a_missed_goal_says_by_how_much_and_where_it_is_said_why() -> None:
+    missed = Row("Start-up", "a list", "pass", samples(9), samples(1), at_most(6))
+    met = Row("Start-up", "a look", "pass", samples(3), samples(1), at_most(6))
+    text = Report([missed, met], {}, 1.0).markdown()
+    assert "Goals met: 1 of 2." in text
+    assert "- Missed by 50%: a list, against pass" in text
+    assert "(where-the-time-goes.md#start-up)" in text
+    assert "a look, against" not in text
+
+
+def test_what_should_not_be_there_at_all_is_missed_without_a_share() -> None:
+    lost = Row("Killed", "steps", "promise", samples(2), samples(0), at_most(0), unit="wrong")
+    assert "- Missed: steps, against promise: 2 wrong" in Report([lost], {}, 1.0).markdown()

@@ -22,6 +22,7 @@ from update_all.core.streaming import StepStartEvent
 
 KILLS = int(os.environ.get("UPDATE_ALL_FAULT_KILLS", "40"))
 KILLS_PER_RUN = 2
+PARTS = 8
 NEEDS_DECISION = 4
 
 
@@ -154,15 +155,15 @@ def kill_and_resume(directory: Path, chance: random.Random) -> tuple[int, list[s
 
 
 @pytest.mark.timeout(120 + 5 * KILLS)
-@pytest.mark.parametrize("quarter", range(4))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_random_kills_lose_and_repeat_nothing(
-    tmp_path: Path, quarter: int, record_property: Callable[[str, object], None]
+    tmp_path: Path, part: int, record_property: Callable[[str, object], None]
 ) -> None:
-    chance = random.Random(quarter)  # noqa: S311 - instants of kills
+    chance = random.Random(part)  # noqa: S311 - instants of kills
     hits = 0
-    for number in range(max(1, KILLS // KILLS_PER_RUN // 4)):
+    for number in range(max(1, KILLS // KILLS_PER_RUN // PARTS)):
         kills, found = kill_and_resume(tmp_path / str(number), chance)
-        assert found == [], f"run {number} of {quarter}"
+        assert found == [], f"run {number} of {part}"
         hits += kills
     assert hits > 0
     record_property("kills", hits)

@@ -23,6 +23,7 @@ from update_all.core.evidence import is_locked
 from update_all.core.locks import exclusive
 
 ROUNDS = int(os.environ.get("UPDATE_ALL_FAULT_ROUNDS", "8"))
+PARTS = 4
 BUSY = 75
 
 
@@ -48,16 +49,18 @@ def one_round(machine: Machine, number: int, kill: bool) -> None:
 
 
 @pytest.mark.timeout(60 + 15 * ROUNDS)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_one_runs_and_the_others_say_which(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, part: int, record_property: Callable[[str, object], None]
 ) -> None:
-    chance = random.Random(5)  # noqa: S311 - how many, and which are killed
+    chance = random.Random(part)  # noqa: S311 - how many, and which are killed
+    rounds = -(-ROUNDS // PARTS)
     with machine_at(tmp_path) as machine:
         machine.plugin("alpha", {"name": "one", "cmd": ["slow", "through"]})
-        for done in range(ROUNDS):
+        for done in range(rounds):
             one_round(machine, chance.randint(2, 8), chance.random() < 0.5)
             assert machine.ledger == ["through"] * (done + 1)
-    record_property("cases", ROUNDS)
+    record_property("cases", rounds)
 
 
 def test_a_lock_that_names_the_one_before_is_not_believed(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The program that steps run: writes down in the ledger what it does and what happens to it.
 
-    worker.py LEDGER NAME SECONDS [--ignore SIGNAL]...
+    worker.py LEDGER NAME SECONDS|FILE [--ignore SIGNAL]...
 
 One line, one write(2) with O_APPEND: `start NAME PID`, `signal NAME SIGNAL`, `end NAME PID`, and `overlap
-NAME PID` when another worker of that name lives. INT ends it at the next tenth of a second, unless ignored.
+NAME PID` when another worker of that name lives. With a FILE it works until that exists. INT ends it at the
+next tenth of a second, unless ignored.
 """
 
 import fcntl
@@ -11,6 +12,8 @@ import os
 import signal
 import sys
 import time
+
+LONGEST_SECONDS = 120.0
 
 
 def main() -> int:
@@ -36,8 +39,9 @@ def main() -> int:
         note("overlap", name, os.getpid())
     note("start", name, os.getpid())
     print(f"{name} begins", flush=True)
-    until = time.monotonic() + float(seconds)
-    while time.monotonic() < until:
+    gate = seconds if seconds.startswith("/") else ""
+    until = time.monotonic() + (LONGEST_SECONDS if gate else float(seconds))
+    while time.monotonic() < until and not (gate and os.path.exists(gate)):  # noqa: PTH110 - starts quickly
         if stopping:
             return 128 + stopping[0]
         time.sleep(min(0.1, max(0.0, until - time.monotonic())))
