@@ -10,7 +10,8 @@ import pytest
 from update_all.core.models import Change, CheckResult, UpdateStep
 from update_all.plugins.builtin import BUILT_IN, CATALOGUE
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Definition, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Definition
 from update_all.plugins.registry import order_between
 
 FILES = sorted(CATALOGUE.glob("*.toml"))

@@ -16,7 +16,8 @@ from update_all.core.models import Change, CheckResult, CheckStatus, Phase, Upda
 from update_all.core.streaming import StreamEvent
 from update_all.plugins import detection
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Detect, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Detect
 from update_all.plugins.detection import detect, expand, os_ids
 
 HEAD = 'schema = 1\nname = "demo"\ndescription = "A demonstration"\n[detect]\ncommand = "demo"\n'

@@ -9,7 +9,8 @@ import pytest
 
 import update_all.plugins
 from update_all.core.errors import InvalidDefinitionError
-from update_all.plugins.definition import Definition, json_schema, parse_definition, seconds
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Definition, json_schema, seconds
 from update_all.plugins.template import new_definition
 
 SCHEMA = Path(update_all.plugins.__file__).parent / "schema" / "plugin.schema.json"

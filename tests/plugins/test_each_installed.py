@@ -10,7 +10,8 @@ import pytest
 from update_all.core.errors import InvalidDefinitionError, StepError
 from update_all.core.models import CheckResult, CheckStatus
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Parser, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Parser
 from update_all.plugins.parsers import NoAnswerError, read_records
 
 TEXT = """

@@ -302,3 +302,22 @@ def test_an_older_estimate(load: Load, estimate: str, status: CheckStatus, runna
     script = f"case $1 in is-applicable) ;; estimate-update) echo {estimate} ;; *) exit 1 ;; esac"
     result = checked(load(script))
     assert (result.status, result.runnable) == (status, runnable)
+
+
+@pytest.mark.parametrize("line", ["x" * 1_000_000, f'{{"type": "output", "text": "{"x" * 1_000_000}"}}'])
+def test_a_step_that_floods_is_told_so_whatever_it_prints(load: Load, line: str) -> None:
+    def flood(lines: int) -> None:
+        for _ in range(lines):
+            plugin.interpret_output("go", line)
+
+    plugin = running(load)
+    plugin.interpret_output("go", HELLO)
+    flood(67)
+    with pytest.raises(ProtocolError, match="an answer of more than 64 MiB"):
+        flood(1)
+
+
+def test_only_messages_are_changes(load: Load) -> None:
+    changed = '{"type": "change", "item": "a", "new": "2"}'
+    output = f"text\n {changed}\n{changed}\n{{not json\n"
+    assert running(load).parse_changes("go", output) == [Change("a", None, "2")]

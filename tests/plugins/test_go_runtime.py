@@ -205,11 +205,9 @@ def test_what_the_refusal_of_an_older_version_says_to_type_is_enough(machine: Ma
     assert machine.run("run", "go-runtime", "--yes").code == 0
     site.withdraw()
     told = machine.run("check", "go-runtime").out
-    typed = told[told.index("update-all config set") :].partition(")")[0].split()[1:]
-    assert machine.run(*typed).code == 0
-    assert machine.run("run", "go-runtime", "--yes").code == 0
+    typed = told[told.index("update-all run") :].partition(")")[0].split()[1:]
+    assert machine.run(*typed, "--yes").code == 0
     assert says(directory) == "1.21.5"
-    machine.config_file.write_text(machine.config_file.read_text().replace("allow_downgrade = true", ""))
     assert machine.run("check", "go-runtime").code == 0
     site.withdraw()
     site.publish("1.21.4")

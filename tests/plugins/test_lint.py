@@ -9,7 +9,7 @@ import pytest
 
 from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import parse_definition
+from update_all.plugins.decoding import parse_definition
 from update_all.plugins.lint import (
     Finding,
     Severity,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from update_all.core.models import JsonValue, PluginConfig
 from update_all.plugins.builtin import BUILT_IN
+from update_all.plugins.go_runtime import GoRuntimePlugin
 from update_all.plugins.presence import RULES, Programs
 from update_all.plugins.registry import discover
 from update_all.plugins.sources import SearchPaths
@@ -107,6 +108,18 @@ def test_they_agree_on_releases_that_are_there(machine: Path, monkeypatch: pytes
     for name in ("calibre", "go", "waterfox"):
         (machine / "home/apps" / name).mkdir(parents=True)
     assert disagreements({}) == []
+
+
+def test_a_release_of_others_is_looked_for_in_its_own_places(machine: Path) -> None:
+    class OfOthers(GoRuntimePlugin):
+        presence = ""
+        places = (str(machine / "there"), str(machine / "elsewhere"))
+
+    assert OfOthers().detect().reason == f"it is not in {machine}/there or {machine}/elsewhere"
+    (machine / "elsewhere").mkdir()
+    assert OfOthers().directory == machine / "elsewhere"
+    (machine / "there").mkdir()
+    assert OfOthers().directory == machine / "there"
 
 
 @pytest.mark.parametrize("architecture", ["aarch64", "x86_64", "z80"])

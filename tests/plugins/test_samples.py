@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from update_all.plugins.builtin import CATALOGUE
-from update_all.plugins.definition import Definition, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Definition
 from update_all.plugins.lint import check_together, sample_problem
 from update_all.plugins.validation import QUERIES
 

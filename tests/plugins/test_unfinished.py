@@ -17,7 +17,8 @@ from update_all.core.facts import fill_command
 from update_all.core.models import Change, CheckResult, CheckStatus
 from update_all.plugins.builtin import CATALOGUE
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Parser, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Parser
 from update_all.plugins.parsers import read_records
 
 TEXT = """

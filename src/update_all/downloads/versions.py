@@ -89,7 +89,7 @@ class HighestSeen:
         if version_key(version) < version_key(highest) and not allow_downgrade:
             raise DownloadRefusedError(
                 f"the publisher now offers {name} {version}, which is older than {highest}, offered before",
-                hint=f"to accept it: update-all config set plugin.{name}.allow_downgrade true",
+                hint=f"to accept it: update-all run {name} --allow-downgrade",
             )
         comparable = known and digest and known.partition(":")[0] == digest.partition(":")[0]
         if version == highest and comparable and known != digest:

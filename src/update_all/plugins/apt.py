@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.api import (
     BasePlugin,
     Change,
     CheckResult,
-    Detection,
     OutputEvent,
     Phase,
     StepError,
@@ -74,13 +73,15 @@ _WAIT_AND_CONFIGURE = (
 
 
 class AptPlugin(BasePlugin):
-    """All packages of the distribution.
-
-    Options: `mode` ("upgrade" or "full-upgrade"), `autoremove` (true). Raises StepError for other values.
-    """
+    """All packages of the distribution. Raises StepError for an option that has another value than it may."""
 
     description = "Packages of Debian, Ubuntu and their relatives"
     tags = ("system",)
+    presence = "apt"
+    options: ClassVar = {
+        "mode": '"upgrade", or "full-upgrade", which may remove packages',
+        "autoremove": "remove packages that nothing needs any more (true)",
+    }
 
     @property
     def name(self) -> str:
@@ -93,12 +94,6 @@ class AptPlugin(BasePlugin):
     @property
     def sudo_commands(self) -> Sequence[str]:
         return ("apt-get", "dpkg")
-
-    def detect(self) -> Detection:
-        found = super().detect()
-        if found.present and shutil.which("dpkg") is None:
-            return Detection(False, "apt-get is here without dpkg: another package format")
-        return found
 
     def get_update_steps(self) -> list[UpdateStep]:
         """repair, refresh, compare, download, upgrade, autoremove.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.core.errors import StepError
 from update_all.core.lowering import checked_steps, lower_commands, lower_legacy, with_plugin_mutexes
@@ -26,6 +28,7 @@ from update_all.core.models import (
 from update_all.core.order import resolve_step_order
 from update_all.core.queries import QUERY_SECONDS, QueryOutput, query
 from update_all.core.streaming import CompletionEvent, OutputEvent, StreamEvent
+from update_all.plugins.presence import RULES, Rule, program
 
 
 class BasePlugin(ABC):
@@ -34,12 +37,18 @@ class BasePlugin(ABC):
     Declare `name`, `command`, and one of `get_update_steps`, `get_update_commands`, `_execute_update`
     (looked for in that order, system.md section 2). `check`, `parse_changes` and `installed_versions` make
     the plan and the summary truthful. Attributes carry nothing between steps: use `facts`.
+
+    `options` are those of `[plugin.NAME]` that the plugin knows, with what each means; another one in the
+    configuration is an error. None: it takes any. `presence` names the rule of plugins.presence that says
+    whether a built-in plugin's tool is here.
     """
 
     description: str = ""
     tags: tuple[str, ...] = ()
     parallel_steps: bool = False
     third_party: bool = False
+    options: ClassVar[Mapping[str, str] | None] = {}
+    presence: ClassVar[str] = ""
 
     def __init__(self, config: PluginConfig | None = None) -> None:
         self.config = config or PluginConfig()
@@ -71,11 +80,13 @@ class BasePlugin(ABC):
         return ()
 
     def detect(self) -> Detection:
-        """Whether the tool is here; reads files and PATH only, starts nothing."""
-        path = shutil.which(self.command)
-        if path is None:
-            return Detection(False, f"{self.command} is not on PATH")
-        return Detection(True, path)
+        """Whether the tool is here and where, or why not; reads files and PATH only, starts nothing."""
+        present, reason = self._rule(shutil.which, self.config.options, os.environ)
+        return Detection(present is not False, reason)
+
+    @property
+    def _rule(self) -> Rule:
+        return RULES[self.presence] if self.presence else program(self.command)
 
     async def check(self) -> CheckResult:
         """What could be updated. Changes nothing, downloads nothing, never guesses "up to date"."""

@@ -17,7 +17,7 @@ class CalibrePlugin(ReleasePlugin):
 
     description = "The Calibre library of electronic books"
     tags = ("books",)
-    places = ("~/apps/calibre", "~/calibre-bin/calibre", "/opt/calibre")
+    presence = "calibre"
     smoke = ("calibre", "--version")
     version_pattern = r"\(calibre (\d[^\s)]*)"
     architectures = {"x86_64": "x86_64", "aarch64": "arm64"}  # noqa: RUF012 - a ClassVar of the base class

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.api import (
     BasePlugin,
@@ -91,13 +92,14 @@ def parse_additions(text: str) -> dict[str, str]:
 
 
 class CargoPlugin(BasePlugin):
-    """Programs installed from the default registry. Option: `locked` (true), to build with the author's lock.
+    """Programs installed from the default registry.
 
     Programs installed with an explicit version, from git or from another registry are left alone.
     """
 
     description = "Programs installed by cargo install"
     tags = ("rust",)
+    options: ClassVar = {"locked": "build with the versions that the author has locked (true)"}
 
     @property
     def name(self) -> str:

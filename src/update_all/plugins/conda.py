@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from update_all.api import BasePlugin, Change, Detection, JsonValue, QueryOutput, StepError
+from update_all.api import BasePlugin, Change, JsonValue, QueryOutput, StepError
 
-PROGRAMS = ("conda", "mamba", "micromamba")
 MUTEX = "conda"
+OPTIONS = {"program": "conda, mamba or micromamba, or the path of one; else the first on PATH"}
 _NOTHING = "All requested packages already installed"
 _SOLVE_SECONDS = 300.0
 
@@ -98,26 +98,22 @@ def installed_in(prefix: Path) -> dict[str, str]:
 
 
 class CondaPlugin(BasePlugin):
-    """Option `program`: conda, mamba or micromamba; else the first of them on PATH."""
+    """A plugin that works with whichever of the programs is here."""
 
     tags = ("python", "conda")
+    options: ClassVar[Mapping[str, str]] = OPTIONS
 
     @property
     def command(self) -> str:
         wanted = self.config.options.get("program")
         if isinstance(wanted, str):
             return wanted
-        return next((program for program in PROGRAMS if shutil.which(program)), PROGRAMS[0])
+        found = BasePlugin.detect(self)
+        return Path(found.reason).name if found.present else "conda"
 
     @property
     def is_micromamba(self) -> bool:
         return self.command.rpartition("/")[2] == "micromamba"
-
-    def detect(self) -> Detection:
-        path = shutil.which(self.command)
-        if path is None:
-            return Detection(False, f"none of {', '.join(PROGRAMS)} is on PATH")
-        return Detection(True, path)
 
     async def ask(self, *arguments: str) -> Mapping[str, JsonValue]:
         """The answer of a command that changes nothing. Raises StepError."""

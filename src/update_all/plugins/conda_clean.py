@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from update_all.api import CheckResult, Detection, UpdateCommand, UpdateStep
-from update_all.plugins.conda import MUTEX, CondaPlugin
+from update_all.plugins.conda import MUTEX, OPTIONS, CondaPlugin
 
 KINDS = ("index-cache", "packages", "tarballs")
 _MONTH_SECONDS = 30 * 24 * 3600
 
 
 class CondaCleanPlugin(CondaPlugin):
-    """Deletes only what option `remove` lists, of "index-cache", "packages" and "tarballs"; once a month."""
+    """Deletes only what option `remove` lists; once a month."""
 
     description = "The package cache of conda"
+    presence = "conda-clean"
+    options: ClassVar = {**OPTIONS, "remove": f"what is deleted, of {', '.join(KINDS)}"}
 
     @property
     def name(self) -> str:
@@ -30,9 +33,10 @@ class CondaCleanPlugin(CondaPlugin):
         return [kind for kind in KINDS if isinstance(chosen, list) and kind in chosen]
 
     def detect(self) -> Detection:
-        if not self.kinds:
-            return Detection(False, f"nothing is deleted unless remove lists it, of {', '.join(KINDS)}")
-        return super().detect()
+        found = super().detect()
+        if found.present and not self.kinds:
+            return Detection(False, f"remove must list what is deleted, of {', '.join(KINDS)}")
+        return found
 
     async def check(self) -> CheckResult:
         return CheckResult.cannot_know("there is no version to compare", runnable=True)

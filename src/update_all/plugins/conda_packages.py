@@ -6,21 +6,24 @@ import asyncio
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.api import Change, CheckResult, CheckStatus, StepError, UpdateCommand, UpdateStep
-from update_all.plugins.conda import MUTEX, CondaPlugin, installed_in
+from update_all.plugins.conda import MUTEX, OPTIONS, CondaPlugin, installed_in
 
 _ANSWER_SECONDS = 50.0
 
 
 class CondaPackagesPlugin(CondaPlugin):
-    """Every environment its own step. Option `exclude`: names or prefixes that are left alone.
+    """Every environment its own step.
 
     The steps share the lock of the package cache, so they run one after another; those of environments that
     the check could not solve come last, because a step that fails stops those behind it.
     """
 
     description = "Packages in conda environments"
+    presence = "conda-packages"
+    options: ClassVar = {**OPTIONS, "exclude": "names or prefixes of environments that are left alone"}
     parallel_steps = True
     _unsolved: Collection[str] = ()
 

@@ -12,6 +12,7 @@ class CondaSelfPlugin(CondaPlugin):
     """conda or mamba in its base environment; micromamba, a single file, by its own command."""
 
     description = "The package manager conda, mamba or micromamba"
+    presence = "conda-self"
 
     @property
     def name(self) -> str:

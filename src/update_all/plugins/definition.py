@@ -1,17 +1,15 @@
 """The TOML form of a plugin: a strict, versioned schema (system.md section 8).
 
-Keys are written in kebab-case. An unknown key, a wrong type or a contradiction is an InvalidDefinitionError
-that names the file, the place in it and the nearest known key. `json_schema` gives the schema for editors.
+Keys are written in kebab-case. Only values are here: plugins.decoding reads a file, plugins.validation knows
+what the types cannot say. `json_schema` gives the schema for editors.
 """
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct
 
-from update_all.core.errors import InvalidDefinitionError
 from update_all.core.models import JsonValue
 
 SCHEMA_VERSION = 1
@@ -221,38 +219,6 @@ class Definition(_Table, frozen=True, kw_only=True):
     mutex: tuple[Mutex, ...] = ()
     sample: tuple[Sample, ...] = ()
     allow: tuple[Allow, ...] = ()
-
-
-def parse_definition(text: str, source: str) -> Definition:
-    """The definition in `text`; `source` (a file name) leads each message.
-
-    Raises InvalidDefinitionError: no TOML, a table that does not fit the schema, or a contradiction
-    (plugins.validation).
-    """
-    try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDefinitionError(f"{source}: is not TOML: {error}") from None
-    version = tables.get("schema")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InvalidDefinitionError(
-            f"{source}: $.schema: version {version} is newer than {SCHEMA_VERSION}, the newest known here",
-            hint="update update-all itself",
-        )
-    try:
-        definition = convert(tables, Definition)
-    except ValidationError as error:
-        from update_all.plugins.validation import explained
-
-        message, hint = explained(str(error))
-        raise InvalidDefinitionError(f"{source}: {message}", hint=hint) from None
-    from update_all.plugins.validation import problems
-
-    found = list(problems(definition))
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise InvalidDefinitionError(f"{source}: {found[0]}{more}", hint=found[0].hint)
-    return definition
 
 
 def json_schema() -> dict[str, JsonValue]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from update_all.core.models import Detection
-    from update_all.plugins.presence import Answer, Programs
+    from update_all.plugins.presence import Programs
 
     class Conditions(Protocol):
         """When a tool is here; what `definition.Detect` says of each."""
@@ -96,7 +96,9 @@ def detect(conditions: Conditions, environ: Mapping[str, str]) -> Detection:
     return Detection(*answer(conditions, environ))
 
 
-def answer(conditions: Conditions, environ: Mapping[str, str], programs: Programs | None = None) -> Answer:
+def answer(
+    conditions: Conditions, environ: Mapping[str, str], programs: Programs | None = None
+) -> tuple[bool, str]:
     """The same as a pair. `programs` is what is on PATH, for one who asks for many tools."""
     place = ""
     if conditions.os_release:

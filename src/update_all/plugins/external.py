@@ -114,6 +114,7 @@ class ExternalPlugin(BasePlugin):
     """An executable that speaks protocol 1. `described` is its own description."""
 
     third_party = True
+    options = None
 
     def __init__(self, path: Path, described: protocol.Plugin, config: PluginConfig | None = None) -> None:
         super().__init__(config)
@@ -196,14 +197,16 @@ class ExternalPlugin(BasePlugin):
         """What a line of a running step means; None for a line that is nothing but text.
 
         A line that begins with a brace must be a message, and `hello` begins the answer anew (a retry).
-        Raises ProtocolError (a StepError) for one that the protocol does not allow: the step fails with it.
+        Raises ProtocolError (a StepError) for one that the protocol does not allow, and for too much text:
+        the step fails with it.
         """
-        if line.startswith(PROGRESS_PREFIX):
-            return older_progress(self.name, step_name, line)
-        if not line.startswith("{"):
-            return None
-        message = self._answers.setdefault(step_name, Answer(Exchange.RUN)).feed(line)
-        return _event(self.name, step_name, message)
+        answer = self._answers.get(step_name)
+        if answer is None:
+            answer = self._answers[step_name] = Answer(Exchange.RUN)
+        if line.startswith("{"):
+            return _event(self.name, step_name, answer.feed(line))
+        answer.count(len(line))
+        return older_progress(self.name, step_name, line) if line.startswith(PROGRESS_PREFIX) else None
 
     def end_of_output(self, step_name: str, code: int) -> None:
         """The command of a step ended with `code`.
@@ -220,8 +223,9 @@ class ExternalPlugin(BasePlugin):
     def parse_changes(self, step_name: str, output: str) -> list[Change]:
         changes: list[Change] = []
         for line in output.splitlines():
-            with contextlib.suppress(msgspec.MsgspecError):
-                changes.append(msgspec.json.decode(line, type=protocol.Changed).to_change())
+            if line.startswith("{"):
+                with contextlib.suppress(msgspec.MsgspecError):
+                    changes.append(msgspec.json.decode(line, type=protocol.Changed).to_change())
         return changes
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.api import (
     BasePlugin,
@@ -94,6 +95,8 @@ class GitRepositoriesPlugin(BasePlugin):
     description = "Checkouts of git that you name"
     tags = ("dotfiles", "tools")
     parallel_steps = True
+    presence = "git-repositories"
+    options: ClassVar = {"paths": "the checkouts; a path may hold * and begin with ~"}
 
     @property
     def name(self) -> str:
@@ -145,10 +148,8 @@ class GitRepositoriesPlugin(BasePlugin):
     def _checkouts(self) -> dict[str, Path]:
         """Raises StepError where the configuration names none, or in another way."""
         given = self.config.options.get("paths")
-        if given is None:
-            raise StepError("no checkouts are named", hint="paths under [plugin.git-repositories]")
         if not isinstance(given, list):
-            raise StepError("paths under [plugin.git-repositories] must be a list")
+            raise StepError("paths under [plugin.git-repositories] must be a list of checkouts")
         found: dict[Path, Path] = {}
         for pattern in given:
             if not isinstance(pattern, str):

@@ -29,7 +29,7 @@ class GoRuntimePlugin(ReleasePlugin):
 
     description = "The Go tool chain"
     tags = ("go",)
-    places = ("~/apps/go", "~/.local/opt/go", "/usr/local/go")
+    presence = "go-runtime"
     smoke = ("bin/go", "version")
     version_pattern = r"go version go(\S+)"
     architectures = ARCHITECTURES

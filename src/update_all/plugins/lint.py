@@ -13,7 +13,8 @@ from update_all.core.errors import InvalidDefinitionError, StepError
 from update_all.core.models import Change, CheckStatus, UpdateStep
 from update_all.plugins.base import BasePlugin
 from update_all.plugins.declarative import DeclarativePlugin
-from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Definition, Expected, Parser, Query, Sample
 from update_all.plugins.mutexes import family_of, known_reasons
 from update_all.plugins.parsers import (
     NoAnswerError,

@@ -7,7 +7,6 @@ distribution; output and what a kill leaves behind seen with pip 23.2 and 26.3.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from update_all.api import (
     Change,
     CheckResult,
     CheckStatus,
-    Detection,
     JsonValue,
     OutputEvent,
     StepError,
@@ -85,6 +83,7 @@ class PipPlugin(BasePlugin):
 
     description = "Python packages installed by pip install --user"
     tags = ("python",)
+    presence = "pip"
 
     @property
     def name(self) -> str:
@@ -93,17 +92,6 @@ class PipPlugin(BasePlugin):
     @property
     def command(self) -> str:
         return "python3"
-
-    def detect(self) -> Detection:
-        """Also absent where the interpreter on PATH belongs to the distribution, as far as files tell."""
-        found = shutil.which(self.command)
-        if found is None:
-            return Detection(False, "python3 is not on PATH")
-        program = Path(found).resolve()
-        marker = program.parent.parent / "lib" / program.name / "EXTERNALLY-MANAGED"
-        if re.fullmatch(r"python3\.\d+", program.name) and marker.exists():
-            return Detection(False, f"{found} is managed by the distribution (PEP 668)")
-        return Detection(True, found)
 
     async def check(self) -> CheckResult:
         """An empty answer counts only when the index has been seen to answer."""

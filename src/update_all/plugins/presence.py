@@ -1,7 +1,7 @@
-"""Whether a tool is here, told without importing the plugin: what `plugins list` asks of all of them.
+"""Whether a tool is here: one rule for each plugin, which its `detect` asks, and `plugins list` from afar.
 
-Each rule gives the answer that its plugin's own `detect` gives, or None where only that can tell: most often
-because the tool is here, or an option names a place. `tests/plugins/test_presence.py` holds both together.
+A rule needs nothing of the plugin, so a listing imports none. Where a rule cannot tell everything, its plugin
+goes on from the place that the rule has found.
 """
 
 from __future__ import annotations
@@ -54,110 +54,130 @@ def _runs(path: str) -> bool:
 
 
 Options = Mapping[str, "JsonValue"]
-Answer = tuple[bool, str]
-"""Whether the tool is here, and why or why not: what `models.Detection` holds."""
+Which = Callable[[str], str | None]
+"""The path of a program that is on PATH, as `shutil.which` gives it."""
 
-Rule = Callable[[Programs, Options, Mapping[str, str]], Answer | None]
+Answer = tuple[bool | None, str]
+"""True and where the tool is; False and why not; None and where it may be, which only its plugin can tell."""
+
+Rule = Callable[[Which, Options, Mapping[str, str]], Answer]
+"""Of what is on PATH, the options of the plugin and the environment. Reads files and starts nothing."""
 
 
-def _program(name: str) -> Rule:
-    def rule(programs: Programs, _options: Options, _environ: Mapping[str, str]) -> Answer:
-        found = programs.which(name)
+def program(name: str) -> Rule:
+    """The rule of a tool that is here where its program is on PATH."""
+
+    def rule(which: Which, _options: Options, _environ: Mapping[str, str]) -> Answer:
+        found = which(name)
         return (False, f"{name} is not on PATH") if found is None else (True, found)
 
     return rule
 
 
-def _apt(programs: Programs, options: Options, environ: Mapping[str, str]) -> Answer | None:
-    found = _program("apt-get")(programs, options, environ)
-    return None if found and found[0] and programs.which("dpkg") is None else found
+def release(*places: str) -> Rule:
+    """The rule of a program in a directory of its own: that of the option `directory`, else one of `places`.
 
+    The first that is there is taken; one that begins with "~" is for users only.
+    """
 
-def _conda(programs: Programs, options: Options, _environ: Mapping[str, str]) -> Answer | None:
-    names = ("conda", "mamba", "micromamba")
-    if "program" in options or any(programs.which(name) for name in names):
-        return None
-    return (False, f"none of {', '.join(names)} is on PATH")
-
-
-def _conda_clean(_programs: Programs, options: Options, _environ: Mapping[str, str]) -> Answer | None:
-    if "remove" in options:
-        return None
-    return (False, "nothing is deleted unless remove lists it, of index-cache, packages, tarballs")
-
-
-def _git_repositories(programs: Programs, options: Options, environ: Mapping[str, str]) -> Answer | None:
-    found = _program("git")(programs, options, environ)
-    if found and not found[0]:
-        return found
-    return None if options.get("paths") is not None else (False, "no checkouts are named")
-
-
-def _pip(programs: Programs, options: Options, environ: Mapping[str, str]) -> Answer | None:
-    found = _program("python3")(programs, options, environ)
-    if not found or not found[0]:
-        return found
-    program = Path(found[1]).resolve()
-    is_python = program.name.startswith("python3.") and program.name[8:].isdecimal()
-    if is_python and (program.parent.parent / "lib" / program.name / "EXTERNALLY-MANAGED").exists():
-        return (False, f"{found[1]} is managed by the distribution (PEP 668)")
-    return found
-
-
-def _spack(programs: Programs, options: Options, environ: Mapping[str, str]) -> Answer | None:
-    if options.get("directory") or environ.get("SPACK_ROOT") or programs.which("spack"):
-        return None
-    return (False, "neither SPACK_ROOT nor spack on PATH says where Spack is")
-
-
-def _texlive(programs: Programs, options: Options, environ: Mapping[str, str]) -> Answer | None:
-    found = programs.which("tlmgr")
-    if found is None:
-        return (False, "tlmgr is not on PATH")
-    parents = Path(found).resolve().parents
-    home = Path(environ.get("TEXMFHOME") or Path.home() / "texmf")
-    if (
-        "user_mode" in options
-        or len(parents) < 4
-        or any((tree / "tlpkg/texlive.tlpdb").exists() for tree in (parents[3], home))
-    ):
-        return None
-    reason = f"{parents[3]} belongs to the distribution's packages, which update it"
-    return (False, f"{reason}; {home} is no tree of tlmgr's user mode")
-
-
-def _release(*places: str) -> Rule:
-    def rule(_programs: Programs, options: Options, _environ: Mapping[str, str]) -> Answer | None:
-        if options.get("directory") or os.uname().machine != "x86_64":
-            return None
+    def rule(_which: Which, options: Options, _environ: Mapping[str, str]) -> Answer:
+        if chosen := options.get("directory"):
+            return None, str(chosen)
+        # Root must not act on what a user's HOME, kept by sudo, happens to hold.
         usable = [place for place in places if os.geteuid() != 0 or not place.startswith("~")]
-        try:
-            there = any(os.path.lexists(Path(place).expanduser()) for place in usable)
-        except RuntimeError:
-            return None
-        return None if there else (False, f"it is not in {' or '.join(usable)}")
+        for path in (Path(place).expanduser() for place in usable):
+            if os.path.lexists(path):
+                return None, str(path)
+        return False, f"it is not in {' or '.join(usable)}"
 
     return rule
 
 
+def _apt(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    found = program("apt-get")(which, options, environ)
+    if found[0] and which("dpkg") is None:
+        return False, "apt-get is here without dpkg: another package format"
+    return found
+
+
+def _conda(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    wanted = options.get("program")
+    if isinstance(wanted, str):
+        return program(wanted)(which, options, environ)
+    names = ("conda", "mamba", "micromamba")
+    found = next(filter(None, map(which, names)), None)
+    return (False, f"none of {', '.join(names)} is on PATH") if found is None else (True, found)
+
+
+def _conda_clean(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    if not options.get("remove"):
+        return False, "nothing is deleted unless the option remove says what"
+    here, reason = _conda(which, options, environ)
+    return None if here else here, reason
+
+
+def _git_repositories(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    here, reason = program("git")(which, options, environ)
+    if here and options.get("paths") is None:
+        return False, "no checkouts are named: paths under [plugin.git-repositories]"
+    return None if here else here, reason
+
+
+def _pip(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    """Not here where the interpreter on PATH belongs to the distribution, as far as files tell (PEP 668)."""
+    here, found = program("python3")(which, options, environ)
+    path = Path(found).resolve()
+    is_python = path.name.startswith("python3.") and path.name[8:].isdecimal()
+    if here and is_python and (path.parent.parent / "lib" / path.name / "EXTERNALLY-MANAGED").exists():
+        return False, f"the distribution manages it (PEP 668): {found}"
+    return here, found
+
+
+def _spack(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    named = options.get("directory") or environ.get("SPACK_ROOT")
+    found = which("spack")
+    if not named and found is None:
+        return False, "neither SPACK_ROOT nor spack on PATH says where Spack is"
+    here, reason = program("git")(which, options, environ)
+    if not here:
+        return here, reason
+    return None, str(named) if named else str(Path(str(found)).resolve().parent.parent)
+
+
+def _texlive(which: Which, options: Options, environ: Mapping[str, str]) -> Answer:
+    """The place is the root of a tree: that of tlmgr, or the one below TEXMFHOME of its user mode."""
+    found = which("tlmgr")
+    if found is None:
+        return False, "tlmgr is not on PATH"
+    root = Path(found).resolve().parent.parent.parent.parent
+    packaged = not (root / "tlpkg/texlive.tlpdb").exists()
+    if not options.get("user_mode", packaged):
+        return None, str(root)
+    home = Path(environ.get("TEXMFHOME") or Path.home() / "texmf")
+    if (home / "tlpkg/texlive.tlpdb").exists():
+        return None, str(home)
+    whose = "the distribution's packages update it" if packaged else "it is not wanted"
+    return False, f"{whose} ({root}), and there is no tree of tlmgr's user mode ({home})"
+
+
 RULES: Mapping[str, Rule] = {
     "apt": _apt,
-    "calibre": _release("~/apps/calibre", "~/calibre-bin/calibre", "/opt/calibre"),
-    "cargo": _program("cargo"),
+    "calibre": release("~/apps/calibre", "~/calibre-bin/calibre", "/opt/calibre"),
+    "cargo": program("cargo"),
     "conda-clean": _conda_clean,
     "conda-packages": _conda,
     "conda-self": _conda,
     "git-repositories": _git_repositories,
-    "go-binaries": _program("go"),
-    "go-runtime": _release("~/apps/go", "~/.local/opt/go", "/usr/local/go"),
-    "npm": _program("npm"),
+    "go-binaries": program("go"),
+    "go-runtime": release("~/apps/go", "~/.local/opt/go", "/usr/local/go"),
+    "npm": program("npm"),
     "pip": _pip,
-    "pipx": _program("pipx"),
+    "pipx": program("pipx"),
     "spack": _spack,
     "texlive-packages": _texlive,
     "texlive-self": _texlive,
-    "uv-python": _program("uv"),
-    "uv-tools": _program("uv"),
-    "waterfox": _release("~/apps/waterfox", "~/.local/opt/waterfox", "/opt/waterfox"),
+    "uv-python": program("uv"),
+    "uv-tools": program("uv"),
+    "waterfox": release("~/apps/waterfox", "~/.local/opt/waterfox", "/opt/waterfox"),
 }
-"""Of the built-in plugins that are written in Python."""
+"""Of the built-in plugins that are written in Python, by their names."""

@@ -188,17 +188,21 @@ class Answer:
         than 64 MiB in all or 1 MiB in a line.
         """
         data = line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line
-        self._bytes += len(data) + 1
         if len(data) > MAX_LINE_BYTES:
             raise ProtocolError(f"a line of more than {MAX_LINE_BYTES // 1048576} MiB")
-        if self._bytes > MAX_ANSWER_BYTES:
-            raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES // 1048576} MiB")
+        self.count(len(data))
         if not data.strip():
             return None
         message = _decode(data)
         if message is not None:
             self._accept(message)
         return message
+
+    def count(self, size: int) -> None:
+        """A line of `size`, which `feed` counts by itself. Raises ProtocolError for 64 MiB in all."""
+        self._bytes += size + 1
+        if self._bytes > MAX_ANSWER_BYTES:
+            raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES // 1048576} MiB")
 
     def finish(self, code: int) -> End:
         """The end of the answer, once the executable has ended with `code`.

@@ -125,9 +125,10 @@ class Registry:
         if candidate.refused:
             return None
         if candidate.kind is Kind.PYTHON:
-            rule = RULES.get(name) if candidate.origin is Origin.BUILT_IN else None
-            found = rule and rule(self._programs, options, os.environ)
-            return Glance(*found, root=name in AS_ROOT) if found else None
+            if candidate.origin is not Origin.BUILT_IN:
+                return None
+            here, reason = RULES[name](self._programs.which, options, os.environ)
+            return None if here is None else Glance(here, reason, root=name in AS_ROOT)
         summary = self._summary(candidate)
         present, reason = detection.answer(summary, os.environ, self._programs)
         return Glance(present, reason or summary.place, summary.root)
@@ -236,7 +237,8 @@ class Registry:
         return self._definitions[candidate.place]
 
     def _read(self, candidate: Candidate) -> Definition:
-        from update_all.plugins.definition import Definition, parse_definition
+        from update_all.plugins.decoding import parse_definition
+        from update_all.plugins.definition import Definition
 
         cached = self._cache.get(candidate.place, candidate.stamp, Definition)
         if cached is not None:

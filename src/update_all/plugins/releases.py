@@ -33,6 +33,7 @@ from update_all.core.streaming import OutputEvent, StreamEvent
 from update_all.downloads.spec import DownloadSettings, DownloadSpec, Signature
 from update_all.downloads.versions import HighestSeen, version_key
 from update_all.plugins.base import BasePlugin
+from update_all.plugins.presence import Rule, release
 
 if TYPE_CHECKING:
     from update_all.downloads.cache import Cache
@@ -101,10 +102,19 @@ class ReleasePlugin(BasePlugin):
     of `look_up`, `download`, `unpack`, `install` and `switch`; neighbours of one name are one step.
 
     DIRECTORY becomes a link to DIRECTORY-versions/current, beside it; a plain directory is adopted, and is
-    there at every instant. Options of `[plugin.NAME]`: `directory`; `feed` and `mirror` (addresses);
-    `keyring` (the publisher's signature is checked too); `allow_downgrade`; `allow_unverified`;
-    `allow_http` (hosts); `bandwidth` (bytes a second).
+    there at every instant.
     """
+
+    options: ClassVar[Mapping[str, str]] = {
+        "directory": "where the program is or shall be, an absolute path",
+        "feed": "another address that tells the versions",
+        "mirror": "another address to fetch from",
+        "keyring": "a file of keys: the publisher's signature is checked too",
+        "allow_downgrade": "accept a version older than one offered before (false)",
+        "allow_unverified": "accept what is published without checksum or signature (false)",
+        "allow_http": "hosts from which a file with a known checksum may come over plain HTTP",
+        "bandwidth": "most bytes per second, a whole number",
+    }
 
     places: ClassVar[tuple[str, ...]] = ()
     smoke: ClassVar[tuple[str, ...]] = ()
@@ -141,12 +151,14 @@ class ReleasePlugin(BasePlugin):
             if not path.is_absolute():
                 raise ConfigError(f"[plugin.{self.name}] directory must be an absolute path, got {chosen!r}")
             return path
-        # Root must not act on what a user's HOME, kept by sudo, happens to hold.
-        usable = [place for place in self.places if os.geteuid() != 0 or not place.startswith("~")]
-        for path in (Path(place).expanduser() for place in usable):
-            if os.path.lexists(path):
-                return path
-        raise StepError(f"it is not in {' or '.join(usable)}")
+        found = super().detect()
+        if not found.present:
+            raise StepError(found.reason)
+        return Path(found.reason)
+
+    @property
+    def _rule(self) -> Rule:
+        return super()._rule if self.presence else release(*self.places)
 
     @property
     def _is_there(self) -> bool:
@@ -162,25 +174,25 @@ class ReleasePlugin(BasePlugin):
 
     def detect(self) -> Detection:
         try:
-            _ = self.architecture
             directory = self.directory
+            _ = self.architecture
             self._require_ours(directory)
         except StepError as error:
             return Detection(False, error.message)
         if not os.access(directory.parent, os.W_OK | os.X_OK):
             owner = "root" if directory.parent.stat().st_uid == 0 else "somebody else"
-            return Detection(False, f"{directory} belongs to {owner}: run update-all as {owner} to update it")
+            return Detection(False, f"it belongs to {owner}: run update-all as {owner} to update {directory}")
         return Detection(True, str(directory))
 
     def _require_ours(self, directory: Path) -> None:
         if not directory.parent.is_dir():
-            raise StepError(f"{directory.parent} is no directory")
+            raise StepError(f"there is no directory {directory.parent}")
         if not directory.is_symlink():
             return
         generations = self.generations
         target = directory.readlink()
         if target != generations.current and target.parent != generations.versions:
-            raise StepError(f"{directory} is a link to {target}, which is left alone")
+            raise StepError(f"it is a link to {target}, which is left alone: {directory}")
 
     def get_update_steps(self) -> list[UpdateStep]:
         unverified = " (unverified, if it has no checksum)" if self._flag("allow_unverified") else ""

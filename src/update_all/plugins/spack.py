@@ -9,9 +9,9 @@ Sources: git-merge(1), --ff-only; git-reset(1), --keep; Spack documentation ("Ge
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from update_all.api import (
     BasePlugin,
@@ -37,10 +37,15 @@ _PROVEN = "refs/update-all/proven"
 
 
 class SpackPlugin(BasePlugin):
-    """Options: `directory` (else $SPACK_ROOT, else where spack on PATH is), `remote` (else Spack's own)."""
+    """A checkout of Spack, moved to what its upstream has."""
 
     description = "Spack and its package recipes"
     tags = ("hpc",)
+    presence = "spack"
+    options: ClassVar = {
+        "directory": "the checkout; else $SPACK_ROOT, else where spack on PATH is",
+        "remote": "the address to follow instead of Spack's own",
+    }
 
     @property
     def name(self) -> str:
@@ -53,23 +58,22 @@ class SpackPlugin(BasePlugin):
     @property
     def root(self) -> Path:
         """The checkout. Raises StepError where there is none."""
-        found = shutil.which("spack")
-        named = self.config.options.get("directory") or os.environ.get("SPACK_ROOT")
-        if not named and not found:
-            raise StepError("neither SPACK_ROOT nor spack on PATH says where Spack is")
-        root = Path(str(named)).expanduser() if named else Path(str(found)).resolve().parents[1]
+        found = super().detect()
+        if not found.present:
+            raise StepError(found.reason)
+        root = Path(found.reason).expanduser()
         if not (root / "bin/spack").exists():
-            raise StepError(f"{root} holds no bin/spack")
+            raise StepError(f"there is no bin/spack in {root}")
         # A file in a worktree (git-worktree(1)).
         if not (root / ".git").exists():
-            raise StepError(f"{root} is no git checkout: whoever installed it updates it")
+            raise StepError(f"it is no git checkout, so whoever installed it updates it: {root}")
         if not os.access(root, os.W_OK):
-            raise StepError(f"{root} belongs to somebody else")
+            raise StepError(f"it belongs to somebody else: {root}")
         return root
 
     def detect(self) -> Detection:
         try:
-            return Detection(super().detect().present, str(self.root))
+            return Detection(True, str(self.root))
         except StepError as error:
             return Detection(False, error.message)
 

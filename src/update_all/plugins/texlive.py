@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from update_all.api import BasePlugin, Change, CheckResult, Detection, StepError, UpdateCommand
+from update_all.api import BasePlugin, Change, CheckResult, StepError, UpdateCommand
 
 _ITSELF = re.compile(r"texlive\.infra(\..+)?")
 _RECORD = re.compile(r"^name (\S+)\n(?:(?!name ).*\n)*?revision (\d+)$", re.MULTILINE)
@@ -73,9 +74,13 @@ def is_itself(package: str) -> bool:
 
 
 class TexLivePlugin(BasePlugin):
-    """One tree of TeX Live. Options: `repository` (instead of the tree's own), `user_mode` (a boolean)."""
+    """One tree of TeX Live."""
 
     tags = ("tex",)
+    options: ClassVar[Mapping[str, str]] = {
+        "repository": "the address of a repository, instead of the tree's own",
+        "user_mode": "update the tree below TEXMFHOME (where tlmgr came as a package, true)",
+    }
 
     @property
     def command(self) -> str:
@@ -90,25 +95,12 @@ class TexLivePlugin(BasePlugin):
 
     def tree(self) -> Tree:
         """Raises StepError, saying why, where there is none to update."""
-        found = shutil.which("tlmgr")
-        if found is None:
-            raise StepError("tlmgr is not on PATH")
-        root = Path(found).resolve().parents[3]
-        packaged = not (root / "tlpkg/texlive.tlpdb").exists()
-        home = Tree(Path(os.environ.get("TEXMFHOME") or Path.home() / "texmf"), Path(found), user=True)
-        wanted = self.config.options.get("user_mode", packaged)
-        if not wanted:
-            return Tree(root, Path(found), user=False)
-        if not home.database.exists():
-            whose = "belongs to the distribution's packages, which update it" if packaged else "is not wanted"
-            raise StepError(f"{root} {whose}; {home.root} is no tree of tlmgr's user mode")
-        return home
-
-    def detect(self) -> Detection:
-        try:
-            return Detection(True, str(self.tree().root))
-        except StepError as error:
-            return Detection(False, error.message)
+        found = super().detect()
+        if not found.present:
+            raise StepError(found.reason)
+        root, tlmgr = Path(found.reason), Path(shutil.which("tlmgr") or "tlmgr")
+        # A tree of user mode holds no programs.
+        return Tree(root, tlmgr, user=not tlmgr.resolve().is_relative_to(root.resolve()))
 
     async def installed_versions(self) -> Mapping[str, str] | None:
         try:

@@ -17,6 +17,7 @@ class TexLivePackagesPlugin(TexLivePlugin):
     """All packages but tlmgr itself, in the system's tree or the user's own."""
 
     description = "Packages of TeX Live"
+    presence = "texlive-packages"
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ class TexLiveSelfPlugin(TexLivePlugin):
     """The packages texlive.infra and texlive.infra.PLATFORM; not in user mode, which has none."""
 
     description = "The package manager of TeX Live"
+    presence = "texlive-self"
 
     @property
     def name(self) -> str:
@@ -20,7 +21,7 @@ class TexLiveSelfPlugin(TexLivePlugin):
     def detect(self) -> Detection:
         found = super().detect()
         if found.present and self.tree().user:
-            return Detection(False, f"{found.reason} is a tree of user mode, which holds no tlmgr")
+            return Detection(False, f"a tree of user mode holds no tlmgr: {found.reason}")
         return found
 
     def is_mine(self, package: str) -> bool:

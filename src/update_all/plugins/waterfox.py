@@ -22,7 +22,7 @@ class WaterfoxPlugin(ReleasePlugin):
 
     description = "The Waterfox browser"
     tags = ("browser",)
-    places = ("~/apps/waterfox", "~/.local/opt/waterfox", "/opt/waterfox")
+    presence = "waterfox"
     smoke = ("waterfox", "--version")
     version_pattern = r"Waterfox G?(\d\S*)"
     architectures = {"x86_64": "x86_64"}  # noqa: RUF012 - a ClassVar of the base class
