@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.observed import peak_bytes
-from update_all.core.models import UpdateCommand, UpdateStep
+from update_all.core.models import Phase, UpdateCommand, UpdateStep
 from update_all.core.orchestration import RunResult, RunSettings
 from update_all.core.planning import PluginPlan, build_graph, plan_plugin
 from update_all.core.rights import Rights
@@ -54,6 +54,7 @@ class PlannedPlugin(BasePlugin):
                 commands=[UpdateCommand(cmd=step["argv"])],
                 depends_on=step["after"],
                 mutexes=step["mutexes"],
+                phase=Phase(step["phase"]),
             )
             for step in steps
         ]

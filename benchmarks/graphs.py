@@ -20,6 +20,7 @@ class Task:
     mutexes: Sequence[str] = ()
     plugin: str = "work"
     seconds: float = 0.0
+    phase: str = "execute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def write_plan(path: Path, work: Work) -> Path:
                 "argv": list(task.argv),
                 "after": list(task.after),
                 "mutexes": list(task.mutexes),
+                "phase": task.phase,
             }
         )
     data = {

@@ -34,9 +34,13 @@ def drawn(seed: int, plugins: int) -> Work:
         name = f"plugin{number:02}"
         contended = chance.random() < 0.5
         mutex = (chance.choice(MUTEXES),) if contended else ()
-        for step, typical in (("check", 1.0), ("fetch", 4.0), ("install", 3.0 if contended else 5.0)):
+        for step, phase, typical in (
+            ("check", "check", 1.0),
+            ("fetch", "download", 4.0),
+            ("install", "execute", 3.0 if contended else 5.0),
+        ):
             seconds = chance.lognormvariate(0.0, 0.6) * typical
-            tasks.append(Task(step, (), (), mutex if step == "install" else (), name, seconds))
+            tasks.append(Task(step, (), (), mutex if step == "install" else (), name, seconds, phase))
     return Work(tasks, parallel=False)
 
 

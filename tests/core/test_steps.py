@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from update_all.core import step_output
 from update_all.core.command import Command
 from update_all.core.errors import StepError, UpToDate
 from update_all.core.evidence import Evidence
@@ -300,6 +301,16 @@ def test_line_that_fails_the_step_does_so_when_its_command_has_ended(
 
     assert (result.success, result.error_message) == (False, message)
     assert bench.texts() == f"{line}\nPROGRESS 1\n{line}\nend\n"
+
+
+def test_command_that_goes_on_and_on_after_its_output_was_refused_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_output, "REFUSED_CHARACTERS", 1_000_000)
+    bench.tool = Tool(third_party=True)
+    result = bench.run(step(sh("echo BAD; exec yes")))
+
+    assert (result.success, result.error_message) == (False, "no such message")
 
 
 def test_logs_and_spools_of_attempts_have_names_of_their_own(bench: Bench) -> None:

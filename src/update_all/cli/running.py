@@ -20,11 +20,12 @@ from update_all.cli.guarding import guard
 from update_all.cli.recording import Recorder
 from update_all.cli.workspace import Workspace
 from update_all.core.aftermath import Aftermath
+from update_all.core.assumed import assumed_seconds
 from update_all.core.errors import BusyError, StateError
 from update_all.core.inhibit import awake
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.locks import exclusive, exclusive_when_free, holder
-from update_all.core.models import Phase
+from update_all.core.models import ChangeKind, Phase
 from update_all.core.orchestration import RunResult, RunSettings
 from update_all.core.paths import secure_directory
 from update_all.core.planning import PluginPlan, build_graph
@@ -34,6 +35,7 @@ from update_all.core.scheduling import Graph
 from update_all.core.session import Session
 from update_all.core.steering import Steering
 from update_all.core.streaming import StreamEvent, WarningEvent
+from update_all.plugins.base import BasePlugin
 from update_all.ui.fullscreen import why_not_here
 from update_all.ui.printers import Printer, make_printer
 from update_all.ui.summary import summary
@@ -204,7 +206,8 @@ def _settings(
 ) -> RunSettings:
     seconds = usual_seconds(durations)
     done = {name: recovery.done for name, recovery in recoveries.items()}
-    graph = build_graph(plans, done=done, seconds=seconds, last_phase=manner.last_phase)
+    assumed = assumed_seconds(plans)
+    graph = build_graph(plans, done=done, seconds={**assumed, **seconds}, last_phase=manner.last_phase)
     priority, expected = forecast(workspace, graph, manner.jobs, durations)
     return RunSettings(
         jobs=manner.jobs,
@@ -294,11 +297,28 @@ def _signals(
             loop.remove_signal_handler(number)
 
 
-def show_summary(view: RunView, manner: Manner, left: Aftermath) -> None:
-    """The summary, on standard output, with what is left to do."""
+def show_summary(view: RunView, manner: Manner, left: Aftermath, plans: Sequence[PluginPlan] = ()) -> None:
+    """The summary, on standard output, with what is left to do and what can be undone."""
     if manner.as_json or manner.progress == "jsonl":
         return
     out = Sink(sys.stdout)
     style = style_of(sys.stdout, os.environ, manner.color)
     width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
-    out.write("\n".join(["", *summary(view, width, style, advice=left.advice())]) + "\n")
+    told = summary(view, width, style, advice=left.advice(), undo=reversible(view, plans))
+    out.write("\n".join(["", *told]) + "\n")
+
+
+def reversible(view: RunView, plans: Sequence[PluginPlan]) -> list[str]:
+    """The plugins that replaced a version in this run and can lead back to it. Pure."""
+    replaced = {
+        name
+        for name, row in view.plugins.items()
+        if any(change.kind is ChangeKind.UPGRADE for change in row.changes)
+    }
+    return [
+        plan.name
+        for plan in plans
+        if plan.name in replaced
+        and isinstance(plan.plugin, BasePlugin)
+        and type(plan.plugin).rollback is not BasePlugin.rollback
+    ]

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from update_all.core.assumed import assumed_seconds, rough_priority
 from update_all.core.attempts import StepAttempts, failed_step, failure_of
 from update_all.core.cleaning import secrets_of
 from update_all.core.committing import Committer
@@ -24,7 +26,7 @@ from update_all.core.processes import ShimClient
 from update_all.core.queries import SILENT_ENVIRONMENT
 from update_all.core.recovery import PluginRecovery
 from update_all.core.reporting import Ending, Progress, Reporter
-from update_all.core.scheduling import NodeState, NotRun, Scheduler
+from update_all.core.scheduling import Graph, NodeState, NotRun, Scheduler
 from update_all.core.state import StateStore
 from update_all.core.steering import Steering
 from update_all.core.steps import Attempt, Privileges, StepRunner, plain_facts
@@ -32,6 +34,9 @@ from update_all.core.streaming import RunEndEvent, StepWaitEvent, StreamEvent, W
 from update_all.core.supervision import DetachedError, SkippedStepError
 from update_all.core.transitions import Outcome, end_record, outcome_record
 from update_all.core.verification import verify
+
+if TYPE_CHECKING:
+    from update_all.core.replanning import Replanner
 
 WAITS_SECONDS = 0.1
 MOST_WAITS = 50
@@ -98,8 +103,11 @@ class Run:
         self._started = time.monotonic()
         self._now = datetime.now(UTC)
         done = {plan.name: recoveries[plan.name].done for plan in plans}
-        graph = build_graph(plans, done=done, seconds=settings.seconds, last_phase=settings.last_phase)
-        self._scheduler = Scheduler(graph, settings.jobs, settings.limits, settings.priority)
+        seconds = {**assumed_seconds(plans), **settings.seconds}
+        graph = build_graph(plans, done=done, seconds=seconds, last_phase=settings.last_phase)
+        priority = settings.priority or rough_priority(graph, settings.limits)
+        self._scheduler = Scheduler(graph, settings.jobs, settings.limits, priority)
+        self._replanner = _replanner(graph, settings)
         self._nodes = {node.id: node for node in graph.nodes}
         self._steps = {node_id(plan.name, step.name): (plan, step) for plan in plans for step in plan.steps}
         counts = {plan.name: 0 for plan in plans}
@@ -230,6 +238,8 @@ class Run:
             return
         for node in self._scheduler.start_ready():
             plan, step = self._steps[node]
+            if self._replanner is not None:
+                self._replanner.started(node, time.monotonic())
             recovery = self._plugins[plan.name].recovery.steps.get(step.name)
             if recovery is None and step.check_fn is None and self._not_now(plan.name, step) is None:
                 self._attempts.intend(plan, step, Attempt(1))
@@ -257,6 +267,7 @@ class Run:
     def _announce_waits(self) -> None:
         self._waits_due = False
         self._flush()
+        self._replan()
         self._schedule_waits()
         for wait in self._scheduler.mutex_waits()[:MOST_WAITS]:
             self._reporter.step_waits(*self._steps[wait.id], wait)
@@ -299,6 +310,8 @@ class Run:
     ) -> None:
         """Record the end, let others start, and only then show it."""
         plan = progress.plan
+        if self._replanner is not None:
+            self._replanner.ended(node, time.monotonic())
         if not progress.detached:
             try:
                 self._store.record(plan.name, end_record(result, plain_facts(plan.plugin.facts)))
@@ -338,6 +351,14 @@ class Run:
         if recorded:
             self._runner.discard_spools(plan.name, step, attempt.number)
         self._flush()
+        self._replan()
+
+    def _replan(self) -> None:
+        """Another order for what is left, where steps have not taken the time that was expected."""
+        if self._replanner is not None and self._replanner.is_due(now := time.monotonic()):
+            priority = self._replanner.plan(self._scheduler.pending, now)
+            if priority is not None:
+                self._scheduler.replan(priority)
 
     async def _release_root(self, ended: Collection[str]) -> None:
         """Give root back behind the last step that needs it; what ends the ticket waits for the others."""
@@ -407,6 +428,16 @@ class Run:
         self._sink(WarningEvent(message=error.message, hint=error.hint, code=error.code))
         halted = [NotRun(node, "") for node in self._scheduler.halt()]
         self._report_not_run(halted, "not run, because the state cannot be written")
+
+
+def _replanner(graph: Graph, settings: RunSettings) -> Replanner | None:
+    """None for a run that was not planned: without a past nothing departs from it."""
+    if settings.priority is None or not settings.seconds:
+        return None
+    from update_all.core.replanning import Replanner
+
+    known = [node_id(*key) for key in settings.seconds]
+    return Replanner(graph, settings.jobs, settings.limits, settings.priority, known)
 
 
 def _exit_code(plugins: Collection[Progress]) -> int:

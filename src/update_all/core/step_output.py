@@ -21,6 +21,8 @@ from update_all.core.streaming import (
 )
 
 PARSED_LOG_BYTES = 8 * 1024 * 1024
+REFUSED_CHARACTERS = 64 * 1024 * 1024
+"""How much more a command may print whose output the plugin's protocol has refused."""
 
 
 class StepOutput:
@@ -36,11 +38,19 @@ class StepOutput:
         self._plugin = plugin
         self._step_name = step_name
         self._emit = emit
+        self._refused = 0
+
+    @property
+    def flooding(self) -> bool:
+        """Whether a command whose output was refused goes on and on printing."""
+        return self._refused > REFUSED_CHARACTERS
 
     def show(self, text: str) -> None:
         """Hand on cleaned text of a command: the log has it already."""
         self.tail.add(text)
-        if self._plugin.third_party:
+        if self.failure is not None:
+            self._refused += len(text)
+        elif self._plugin.third_party:
             text = self._interpreted(text)
         if text:
             self._emit(

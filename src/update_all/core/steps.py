@@ -31,6 +31,7 @@ from update_all.core.streaming import StreamEvent
 from update_all.core.supervision import (
     AskedError,
     InterruptedStepError,
+    RefusedError,
     Supervision,
     TimedOutError,
     supervise,
@@ -283,6 +284,8 @@ class _Execution:
             self.runner.steering.opened(step_id, process.console)
         try:
             end = await supervise(process, follower, self._supervision(command))
+        except RefusedError as error:
+            return _Ended(None, self.output.failure or error, Usage())
         except (TimedOutError, InterruptedStepError, AskedError) as error:
             return _Ended(None, error, Usage())
         finally:
@@ -318,6 +321,7 @@ class _Execution:
             signal_as_root=self.runner.privileges.signal,
             on_silence=self.output.silence,
             may_continue=self.runner.may_continue,
+            is_flooding=lambda: self.output.flooding,
             on_question=self.output.question,
             somebody_answers=self.runner.terminal is not None,
             let_ask=self.runner.privileges.let_ask if command.sudo or self.step.sudo else self._let_ask,

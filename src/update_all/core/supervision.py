@@ -57,6 +57,10 @@ class AskedError(StepError):
     code = NeedsInputError.code
 
 
+class RefusedError(StepError):
+    """What the step printed was refused, and it did not stop; it was ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Supervision:
     """How to look after a command. `deadline` is in seconds of the event loop's clock."""
@@ -68,6 +72,9 @@ class Supervision:
     on_silence: Callable[[float], None]
     may_continue: Callable[[], bool]
     """Back-pressure: False while whoever reads the events is behind."""
+
+    is_flooding: Callable[[], bool] = lambda: False
+    """Whether the command prints without end what nobody can use."""
 
     on_question: Callable[[str], None] = lambda _: None
     """Told of what a command with a terminal of its own seems to ask."""
@@ -83,9 +90,9 @@ class Supervision:
 async def supervise(command: Command, follower: Follower, how: Supervision) -> Exit:
     """Wait for the end of a command, which is the end of its main process, not of its output.
 
-    Raises TimedOutError, InterruptedStepError, AskedError and DetachedError; ShimLostError when it ended and
-    nobody can tell how. Whatever it raises, but DetachedError, its processes are gone or named in the
-    message. A transaction that was asked to end and succeeds all the same has succeeded.
+    Raises TimedOutError, InterruptedStepError, AskedError, RefusedError and DetachedError; ShimLostError when
+    it ended and nobody can tell how. Whatever it raises, but DetachedError, its processes are gone or named
+    in the message. A transaction that was asked to end and succeeds all the same has succeeded.
     """
     loop = asyncio.get_running_loop()
     too_urgent = Urgency.STOP if how.uninterruptible else Urgency.FINISH
@@ -95,7 +102,7 @@ async def supervise(command: Command, follower: Follower, how: Supervision) -> E
 
     def due() -> bool:
         unanswered = command.console is not None and command.console.asks and not how.somebody_answers
-        return _late(how, loop) or command.asks or unanswered or interrupted()
+        return _late(how, loop) or command.asks or unanswered or interrupted() or how.is_flooding()
 
     try:
         await _follow(command, follower, how, command.exited, due)
@@ -119,6 +126,8 @@ def _reason(command: Command, how: Supervision, *, interrupted: bool) -> tuple[t
         return InterruptedStepError, f"it was ended because {how.interrupts.why}"
     if command.asks or (command.console is not None and command.console.asks):
         return AskedError, "it asked for an answer on the terminal, where nobody can give one, and was ended"
+    if how.is_flooding():
+        return RefusedError, "it printed without end and was ended"
     return TimedOutError, "it took longer than its time limit and was ended"
 
 
