@@ -37,9 +37,9 @@ tests/lab/test_lab_tools.py.
   does nothing. The seconds are those of `check` and `run` together.
 - **offline**: the index is a closed port: `check` ends within 20 s as *cannot know*, with the reason
   shown, and a run does not say *up to date*. Lists that are fresh count as an answer; here they are old.
-- **killed**: update-all and everything below it is killed with -9 in the middle of the upgrade. In
-  brackets, what the tool's own check said then. The next `resume` or `run` ends with the planned version
-  and a clean check. pacman is killed while it unpacks as well: tests/lab/test_lab_pacman.py.
+- **killed**: update-all and everything below it is killed with -9 in the middle of the upgrade, in any
+  order. In brackets, what the tool's own check said then. The next `resume` or `run` ends with the planned
+  version and a clean check. pacman is killed while it unpacks as well: tests/lab/test_lab_pacman.py.
 """
 
 
@@ -62,7 +62,8 @@ def seen(case: ElementTree.Element) -> tuple[str, Seen]:
         problem = case.find(kind)
         if problem is not None:
             holds = None if kind == "skipped" else False
-            return plugin, Seen(holds, (problem.get("message") or "").splitlines()[0], version, seconds)
+            message = (problem.get("message") or "").removeprefix(f"{plugin}: ").splitlines()[0]
+            return plugin, Seen(holds, message, version, seconds)
     return plugin, Seen(True, found.get("seen", ""), version, seconds)
 
 

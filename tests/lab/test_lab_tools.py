@@ -91,7 +91,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path, record_property: Reco
         reason = reason or "takes long: `python tools/lab.py`, or UPDATE_ALL_TEST_LAB=1"
     record_property("plugin", kind.plugin)
     if reason:
-        pytest.skip(reason)
+        pytest.skip(f"{kind.plugin}: {reason}")
     with Room(tmp_path) as room:
         found = kind(room)
         try:

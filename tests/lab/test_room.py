@@ -85,7 +85,7 @@ RESULTS = """
   <testcase name="test_killed_then_run[one]"><properties><property name="plugin" value="one"/>
     </properties><failure message="AssertionError: no&#10;more"/></testcase>
   <testcase name="test_cycle[two]"><properties><property name="plugin" value="two"/></properties>
-    <skipped type="pytest.skip" message="needs two"/></testcase>
+    <skipped type="pytest.skip" message="two: needs two"/></testcase>
 </testsuite>
 """
 
