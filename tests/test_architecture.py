@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ MACHINERY = {
     "base",
     "builtin",
     "declarative",
+    "decoding",
     "definition",
     "describing",
     "detection",
@@ -101,6 +103,16 @@ def test_a_built_in_plugin_imports_only_the_api() -> None:
     ]
     assert plugins
     assert wrong == []
+
+
+def test_the_modules_of_plugins_import_one_another_in_one_direction() -> None:
+    """Also where an import waits inside a function: who reads one module needs those below it only."""
+    graph = {
+        f"update_all.plugins.{path.stem}": {name for name in imports(path) if "plugins" in name.split(".")}
+        for path in modules("plugins")
+        if path.stem != "__init__"
+    }
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
 
 
 def test_modules_are_short() -> None:

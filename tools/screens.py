@@ -120,7 +120,7 @@ def full_screen(demo: Demo, album: Album) -> None:
     demo.type("update-all run --yes --tui", "Enter")
     demo.wait_for(r"cellar.*│")
     demo.type("/atlas", "Enter")
-    demo.type("j")
+    demo.type("gj")
     demo.wait_for(r"^›\s+[►✔] fetch.*│")
     demo.wait_for(r"│.*(europe|asia) 2026\.12: \d+%")
     album.take("full-screen", demo)

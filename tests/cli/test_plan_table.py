@@ -105,6 +105,16 @@ def test_sizes_times_and_privileges_survive_a_long_change(plugin_of: Make) -> No
         assert lines[0].rstrip().endswith("1.0 MB?  ~1m35s  root")
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_shows_the_versions_whole(plugin_of: Make, width: int) -> None:
+    changes = [Change("libstdc++6", "12.2.0-14", "12.2.0-15"), Change("日本語-fonts", "1:2024", "1:2026")]
+    lines = text(plans(plugin_of, root_one=changes, two=changes), width)
+    assert all(display_width(line) <= width for line in lines)
+    words = " ".join(lines).replace(",", "").split()
+    for change in changes:
+        assert [words.count(str(version)) for version in (change.old, change.new)] == [2, 2]
+
+
 def test_the_total_is_a_range_and_a_guess_is_marked(plugin_of: Make) -> None:
     planned = plans(
         plugin_of,

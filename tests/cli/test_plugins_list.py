@@ -62,6 +62,19 @@ def test_a_wrong_variable_is_an_error(unconfigured: Machine) -> None:
     assert (ended.code, ended.out) == (2, "")
 
 
+def test_the_reason_comes_before_the_place(unconfigured: Machine) -> None:
+    """A line that is too long loses its end: the path."""
+    broken = unconfigured.plugin("broken", text="schema = 1\n")
+    overriding = unconfigured.plugin("apt", {"name": "one"})
+    found = rows(unconfigured)
+    why = str(found["broken"]["why"])
+    assert (found["broken"]["status"], why.startswith("$")) == ("broken", True)
+    assert why.endswith(f"; in {broken}")
+    assert found["apt"]["why"] == f"overrides built-in; {unconfigured.root}/bin/note"
+    assert "built-in (" in str(found["apt"]["overrides"])
+    assert found["apt"]["place"] == str(overriding)
+
+
 def test_the_table_is_the_same_in_any_encoding(unconfigured: Machine) -> None:
     plain = unconfigured.run("plugins", "list").out
     ascii_only = unconfigured.run("plugins", "list", env={"PYTHONIOENCODING": "ascii"}).out

@@ -140,7 +140,7 @@ def test_samples_of_the_catalogue_are_read_alike_in_every_locale(locale: str) ->
     """In a process of that locale: numbers, case, encodings change nothing (in Turkish I is ı)."""
     code = (
         "from update_all.plugins.builtin import CATALOGUE\n"
-        "from update_all.plugins.definition import parse_definition\n"
+        "from update_all.plugins.decoding import parse_definition\n"
         "from update_all.plugins.lint import sample_problem\n"
         "import locale, contextlib\n"
         "with contextlib.suppress(locale.Error): locale.setlocale(locale.LC_ALL, '')\n"

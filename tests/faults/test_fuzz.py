@@ -34,7 +34,8 @@ from update_all.downloads.verify import digest_from_sums, read_status
 from update_all.downloads.versions import version_key
 from update_all.plugins import apt_output, cargo, go_runtime, npm, pipx, python_packages, semver, uv
 from update_all.plugins.builtin import CATALOGUE
-from update_all.plugins.definition import Definition, parse_definition
+from update_all.plugins.decoding import parse_definition
+from update_all.plugins.definition import Definition
 from update_all.plugins.external import older_progress
 from update_all.plugins.parsers import NoAnswerError, is_newer, json_path, read_answer, size_bytes, to_changes
 from update_all.plugins.protocol import Answer, Exchange, ProtocolError

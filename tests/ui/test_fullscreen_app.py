@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from full_scenes import Asked, Wheel, told
-from stories import LATER, hostile_run, middle_of_a_run, output, viewed, whole_run
+from stories import LATER, hostile_run, middle_of_a_run, output, start, viewed, whole_run
 from textual.pilot import Pilot
 
-from update_all.core.streaming import StreamEvent
+from update_all.core.streaming import CheckEvent, StreamEvent
 from update_all.ui.fullscreen import Reason, Steering
 from update_all.ui.fullscreen.actions import ACTIONS
 from update_all.ui.fullscreen.app import MOST_COPIED, FullScreenApp
@@ -163,6 +163,31 @@ def test_the_screen_follows_the_run() -> None:
         )
 
     visit(follow)
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [((), Place("apt", "refresh")), (("g",), Place("adb")), (("question_mark",), Place("apt", "refresh"))],
+)
+def test_what_begins_first_is_selected_unless_the_person_was_faster(
+    keys: Sequence[str], place: Place
+) -> None:
+    """The screen is open before any step has begun; a plugin without a log stands above."""
+    checked = CheckEvent(plugin_name="adb", status="up-to-date")
+    announced, *_ = middle_of_a_run()
+
+    async def follow(app: FullScreenApp, pilot: Pilot[Reason]) -> None:
+        app.draw()
+        app._view.apply(announced)
+        app.draw()
+        assert app.position.place == Place("apt", "refresh"), "it will begin first"
+        await pilot.press(*keys)
+        app._view.apply(start("apt", "refresh"))
+        app.draw()
+        app._view.apply(start("apt", "install"))
+        app.draw()
+
+    assert visit(follow, [checked]).position.place == place
 
 
 def test_a_filter_narrows_as_it_is_typed_and_escape_lifts_it() -> None:

@@ -15,6 +15,7 @@ from stories import BEGIN, LATER, START, end, middle_of_a_run, output, start, vi
 
 from update_all.core.models import Change
 from update_all.core.streaming import (
+    CheckEvent,
     CompletionEvent,
     RunStartEvent,
     StepEndEvent,
@@ -103,7 +104,10 @@ def test_one_looks_first_at_what_failed_else_at_what_runs() -> None:
     events = middle_of_a_run()
     running = [event for event in events if not isinstance(event, StepEndEvent | CompletionEvent)]
     assert beginning(viewed(running)) == Place("apt", "refresh")
-    assert beginning(viewed(events[:1])) == Place("apt")
+    assert beginning(viewed(events[:1])) == Place("apt", "refresh"), "what will run, once it can"
+    up_to_date = CheckEvent(plugin_name="adb", status="up-to-date")
+    assert beginning(viewed([up_to_date, *events[:1]])) == Place("apt", "refresh")
+    assert beginning(viewed([up_to_date])) == Place("adb")
     assert beginning(viewed([])) is None
 
 

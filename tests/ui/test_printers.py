@@ -115,6 +115,24 @@ def test_characters_follow_the_encoding() -> None:
     assert style_of(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"), {}).unicode
 
 
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"LC_ALL": "C"}, False),
+        ({"LANG": "POSIX"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_CTYPE": "C", "LANG": "de_DE.UTF-8"}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, True),
+        ({"LC_CTYPE": "de_DE.UTF-8", "LANG": "C"}, True),
+        ({"LC_ALL": "", "LANG": "de_DE.UTF-8"}, True),
+    ],
+)
+def test_the_c_locale_gets_ascii_although_python_writes_utf_8(
+    environ: dict[str, str], expected: bool
+) -> None:
+    assert style_of(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"), environ).unicode is expected
+
+
 def test_a_closed_pipe_stops_the_printer_and_nothing_else() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -20,10 +20,12 @@ from update_all.core.streaming import (
     PlannedStep,
     RunEndEvent,
     RunStartEvent,
+    StepEndEvent,
     StreamEvent,
 )
 from update_all.ui.report import POLICY, Record, page
 from update_all.ui.report_svg import MOST_TICKS, tick_seconds
+from update_all.ui.view import State
 
 VOID = {"meta"}
 NEVER = {
@@ -210,6 +212,14 @@ def test_a_resumed_run_counts_all_its_parts_and_not_the_time_between() -> None:
     read = Page(page(record, {}))
     assert read.counts["details"] == 2
     assert "Resumed" in " ".join(read.text)
+
+
+def test_a_step_that_somebody_skipped_has_not_failed() -> None:
+    ended = StepEndEvent(plugin_name="p", step_name="a", success=False, error_code="skipped")
+    events = [start("p", "a"), ended, CompletionEvent(plugin_name="p", exit_code=1), RunEndEvent(exit_code=1)]
+    record = Record([RunStartEvent(run_id="r"), *events])
+    assert record.verdict == ("not finished", State.BLOCKED)
+    assert [span.state for part in record.parts for span in part.spans] == [State.SKIPPED]
 
 
 def test_a_run_that_was_killed_is_not_finished() -> None:

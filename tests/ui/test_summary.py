@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from stories import end, hostile_run, middle_of_a_run, output, start, viewed, whole_run
 
 from update_all.core.models import Change
-from update_all.core.streaming import CheckEvent, CompletionEvent, RunEndEvent, StepEndEvent
+from update_all.core.streaming import (
+    CheckEvent,
+    CompletionEvent,
+    RunEndEvent,
+    StepEndEvent,
+    StepNotRunEvent,
+)
 from update_all.ui.summary import chosen_lines, merged, summary
 from update_all.ui.text import Style, display_width
+from update_all.ui.view import State
 
 SCREENS = Path(__file__).parent / "screens"
 ADVICE = [("Restart needed", "kernel 6.8.0-90 installed, 6.8.0-88 running")]
@@ -119,3 +126,39 @@ def test_long_output_of_a_failure_is_limited() -> None:
     failed = StepEndEvent(plugin_name="p", step_name="a", success=False, error_message="exited with 1")
     lines = summary(viewed([start("p", "a"), output("p", "a", noise), failed]), 80, Style())
     assert sum(line.startswith("    row") for line in lines) == 12
+
+
+def test_where_to_read_on_and_how_to_undo_come_last_and_dim_after_a_good_run() -> None:
+    changed = [start("go", "a"), end("go", "a", 1.0, Change("go", "1.25.3", "1.25.4"))]
+    good = [*changed, CompletionEvent(plugin_name="go", success=True), RunEndEvent(duration_seconds=3.0)]
+    lines = summary(viewed(good), 80, Style(), undo=["go"])
+    assert lines[-3:] == ["", "Report  update-all report", "Undo    update-all rollback go"]
+    assert summary(viewed(good), 80, Style(colour=True))[-1] == "\x1b[2mReport  update-all report\x1b[0m"
+    failed = [start("p", "b"), StepEndEvent(plugin_name="p", step_name="b", success=False)]
+    broken = summary(viewed([*changed, *failed, CompletionEvent(plugin_name="p"), *good[2:]]), 80, Style())
+    assert broken[-1].startswith("  Resume"), "failures come last"
+    assert not any("update-all report" in line for line in broken)
+    nothing = [start("go", "a"), end("go", "a"), CompletionEvent(plugin_name="go", success=True)]
+    assert not any("update-all" in line for line in summary(viewed(nothing), 80, Style(), undo=["go"]))
+
+
+def test_what_somebody_skipped_has_not_failed_and_is_not_done() -> None:
+    ended = StepEndEvent(
+        plugin_name="p", step_name="a", success=False, error_code="skipped", error_message="was ended"
+    )
+    left = StepNotRunEvent(plugin_name="q", step_name="a", reason="skipped")
+    lost = StepNotRunEvent(plugin_name="q", step_name="b", reason="not run, because q:a was skipped")
+    last = [CompletionEvent(plugin_name=name, exit_code=1) for name in ("p", "q")]
+    over = RunEndEvent(exit_code=1, duration_seconds=3.0)
+    view = viewed([start("p", "a"), ended, left, lost, *last, over])
+    assert [row.state for row in view.plugins.values()] == [State.SKIPPED, State.SKIPPED]
+    assert summary(view, 80, Style()) == [
+        "Nothing was updated in 3.0s · 2 skipped",
+        "",
+        "⊘ skipped while it ran: p a",
+        "⊘ skipped before it ran: q a",
+        "",
+        "Go on with: update-all resume",
+    ]
+    again = viewed([start("p", "a"), ended, start("p", "a"), end("p", "a"), last[0]])
+    assert not again.plugins["p"].steps["a"].by_hand, "a later attempt did it"

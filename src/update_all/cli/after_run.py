@@ -106,12 +106,16 @@ def notification(view: RunView) -> tuple[str, str]:
     names = sorted({failure.plugin for failure in view.failures})
     if view.interrupted:
         title = "update-all was interrupted"
-    elif names or view.exit_code:
+    elif names:
         title = "update-all: some steps failed"
+    elif view.exit_code:
+        title = "update-all: not everything was done"
     else:
         title = "update-all is done"
     text = summary(view, 1000, Style())[0]
-    return title, text + (f"\nFailed: {', '.join(names)}. Go on with: update-all resume" if names else "")
+    if names:
+        text += f"\nFailed: {', '.join(names)}."
+    return title, text + ("\nGo on with: update-all resume" if names or view.exit_code else "")
 
 
 async def _notify_desktop(title: str, text: str) -> list[str]:

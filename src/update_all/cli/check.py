@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 
 from update_all.cli import envelope
@@ -13,7 +14,7 @@ from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.models import CheckStatus
-from update_all.ui.terminal import Sink, style_of
+from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.text import Style, plural
 
 EXIT_UPDATES = 100
@@ -32,8 +33,17 @@ def run(options: argparse.Namespace) -> int:
         write_json(document(selection, checked))
     else:
         style = style_of(sys.stdout, os.environ, options.color)
-        Sink(sys.stdout).write("\n".join(lines(selection, checked, style)) + "\n")
+        told = lines(selection, checked, style)
+        if exit_code(selection, checked) == EXIT_UPDATES and is_terminal(sys.stdout, os.environ):
+            told.append(style.paint(style.text(f"Install them: {_same_run(options)}"), "dim"))
+        Sink(sys.stdout).write("\n".join(told) + "\n")
     return exit_code(selection, checked)
+
+
+def _same_run(options: argparse.Namespace) -> str:
+    """The command that installs what was looked for."""
+    words = ["update-all", "run", *chosen(options), *(f"--exclude={name}" for name in options.exclude)]
+    return shlex.join(words)
 
 
 def exit_code(selection: Selection, checked: list[Checked]) -> int:

@@ -133,4 +133,4 @@ def _meant(word: str, everything: Sequence[PluginPlan]) -> set[str]:
 
 
 def _show(lines: Sequence[str]) -> None:
-    sys.stdout.write(clean("\n".join(lines)) + "\n")
+    Sink(sys.stdout).write(clean("\n".join(lines)) + "\n")

@@ -91,11 +91,11 @@ def examine(found: Directories, *, network: bool = False) -> Iterator[Finding]:
     selection, sudo = Selection(), SudoCommand.AUTO
     try:
         workspace = Workspace.open()
+        selection = workspace.select()
     except ConfigError as error:
         yield Finding("configuration", Level.BAD, error.message, error.hint or "update-all config edit")
     else:
         yield Finding("configuration", Level.OK, "every key is known and has a value that it may have")
-        selection = workspace.select()
         sudo = workspace.config.sudo.command
         yield from check_plugins(workspace, selection)
     yield from host_checks.check_dpkg()

@@ -72,9 +72,11 @@ def _step_lines(plan: PluginPlan, left_out: LeftOut, root: str) -> list[str]:
     for number, step in enumerate(plan.steps, 1):
         reason = left_out.get((plan.name, step.name))
         why = f" (left out: {reason})" if reason else ""
-        lines.append(f"  {number}/{len(plan.steps)} {step.name}: {step.description}{why}")
+        built_in = "" if step.commands or reason else " (built in)"
+        lines.append(f"  {number}/{len(plan.steps)} {step.name}: {step.description}{built_in}{why}")
         if not reason:
-            lines += [f"      {line}" for line in describe_step(plan.plugin, step, root=root)]
+            if step.commands:
+                lines += [f"      {line}" for line in describe_step(plan.plugin, step, root=root)]
             if step.check_fn is not None:
                 lines.append("      (skipped if its check says that it is done)")
     return lines

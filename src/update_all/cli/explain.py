@@ -12,9 +12,10 @@ from importlib import resources
 
 from update_all.cli.checking import check_one
 from update_all.cli.planned import plan_one
+from update_all.cli.plugin_options import option_lines
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
-from update_all.core.errors import StateError, UpdateAllError, unknown_name
+from update_all.core.errors import ConfigError, StateError, UpdateAllError, unknown_name
 from update_all.core.history import History, Outcome, StepRecord
 from update_all.core.models import CheckResult, CheckStatus, UpdateStep
 from update_all.core.planning import PluginPlan
@@ -84,6 +85,8 @@ async def _explain_plugin(workspace: Workspace, name: str, wanted: str) -> list[
     try:
         plugin = workspace.load(name)
         found = plugin.detect()
+    except ConfigError:
+        raise
     except UpdateAllError as error:
         return [name, *lines, f"  in a run: no, its definition is broken: {error.message}"]
     except Exception as error:  # noqa: BLE001 - a plugin of anybody; explaining its bug is the point
@@ -99,6 +102,7 @@ async def _explain_plugin(workspace: Workspace, name: str, wanted: str) -> list[
         f"  in a run: {why_in_a_run(workspace, name, check)}",
         *_update_lines(check),
         *_setting_lines(plugin),
+        *(f"  option {line}" for line in option_lines(plugin)),
         *([f"  no plan: {problem}"] if problem else []),
         *(_steps_lines(plan) if plan else []),
         *_state_lines(workspace, name),

@@ -5,6 +5,8 @@ Start-up is a feature: a command's module, and whatever it needs, is imported on
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 
@@ -14,6 +16,9 @@ TYPE_CHECKING = False  # What `typing` says: importing it would double the time 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import TextIO
+
+    from _typeshed import ReadableBuffer
 
     from update_all.core.errors import UpdateAllError
 
@@ -39,6 +44,7 @@ COMMANDS: dict[str, str] = {
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+STANDARD_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,9 +59,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("update-all: interrupted\n")
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        code = 0
     return _flushed(code)
+
+
+class _Outlet(io.FileIO):
+    """Output whose reader may go, as `head` does, or a terminal that is closed: that ends no command and
+    changes no exit code. A full disk does, but there is nowhere to say that of standard error.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._terminal = self.isatty()
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            gone = error.errno == errno.EPIPE or (error.errno == errno.EIO and self._terminal)
+            if not gone and self.fileno() != STANDARD_ERROR:
+                raise
+            return memoryview(data).nbytes
 
 
 def _prepare_streams() -> None:
@@ -63,13 +86,23 @@ def _prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - until the process ends
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _outlet(stream))
+
+
+def _outlet(stream: TextIO) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Outlet(stream.fileno())),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.isatty() or stream is sys.__stderr__,
+    )
 
 
 def _flushed(code: int) -> int:
-    """The exit code, once everything is written. Whoever read our output may have gone: that is no error."""
+    """The exit code, once everything is written."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -77,9 +110,8 @@ def _flushed(code: int) -> int:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"update-all: the output cannot be written: {error.strerror}\n")
-            return code or EXIT_FAILED
+        sys.stderr.write(f"update-all: the output cannot be written: {error.strerror}\n")
+        return code or EXIT_FAILED
     return code
 
 
@@ -160,8 +192,6 @@ def _guarded(command: object, options: argparse.Namespace) -> int:
         return int(command(options))
     except UpdateAllError as error:
         return _failed(error, as_json=getattr(options, "json", False))
-    except BrokenPipeError:
-        raise
     except Exception:  # noqa: BLE001 - the process boundary: a bug becomes a report file and exit 3
         from update_all.cli.bug_report import write_bug_report
 

@@ -9,10 +9,10 @@ from update_all.cli.planned import Planned
 from update_all.core.models import Change, ChangeKind
 from update_all.core.planning import PluginPlan
 from update_all.downloads.versions import version_key
-from update_all.ui.text import Style, columns, cut, display_width, duration, plural, size
+from update_all.ui.text import Style, columns, cut, display_width, duration, plural, size, wrap
 
 CHANGES_SHOWN = 3
-FEWEST_CHANGE_COLUMNS = 20
+FEWEST_CHANGE_COLUMNS = 40
 
 Seconds = Mapping[tuple[str, str], float]
 """Plugin and step → how long it usually takes."""
@@ -115,12 +115,22 @@ def _importance(change: Change) -> tuple[bool, bool, bool, bool, str]:
 
 
 def _table(rows: Sequence[Sequence[str]], width: int, style: Style) -> list[str]:
-    """The rows as columns; where they are too wide, what changes is cut and the rest is kept."""
+    """The rows as columns; where they are too wide, what changes is cut and the rest is kept.
+
+    On a narrow terminal too little would be left of it: there it stands below the rest.
+    """
     if not rows:
         return []
     widths = [max(display_width(row[place]) for row in rows) for place in range(len(rows[0]))]
     others = sum(wide + 2 for place, wide in enumerate(widths) if place != 1) + 2
-    room = max(FEWEST_CHANGE_COLUMNS, width - others)
+    room = width - others
+    if room < min(widths[1], FEWEST_CHANGE_COLUMNS):
+        heads = columns([[row[0], *row[2:]] for row in rows], width, ellipsis=style.marks.ellipsis)
+        return [
+            line
+            for head, row in zip(heads, rows, strict=True)
+            for line in (head, *wrap(row[1], width, "    "))
+        ]
     cells = [[row[0], cut(row[1], room, style.marks.ellipsis), *row[2:]] for row in rows]
     return columns(cells, width, ellipsis=style.marks.ellipsis)
 

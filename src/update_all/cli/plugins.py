@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     writing.add_argument("name", metavar="NAME")
     writing.add_argument("--kind", choices=("toml", "executable"), default="toml", help="default: toml")
     for name, text in (
-        ("show", "one plugin: steps, commands, locks, privileges"),
+        ("show", "one plugin: options, steps, commands, locks, privileges"),
         ("enable", "let a plugin take part again"),
         ("disable", "leave a plugin out of runs that do not name it"),
     ):
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(workspace: Workspace, name: str) -> int:
+    from update_all.cli.plugin_options import option_lines
     from update_all.core.dry_run import describe_step
     from update_all.core.planning import plan_plugin
 
@@ -74,6 +75,7 @@ def _show(workspace: Workspace, name: str) -> int:
     ):
         if values:
             lines.append(f"  {key}: {', '.join(values)}")
+    lines += [f"  option {line}" for line in option_lines(plugin)]
     for step in plan_plugin(plugin, plugin.lowered_steps()).steps:
         holds = f"  holds {', '.join(step.mutexes)}" if step.mutexes else ""
         lines.append(f"  {step.name}: {step.description}{holds}")

@@ -101,13 +101,13 @@ def _row(setting: _Setting, entry: Entry) -> dict[str, JsonValue]:
         "why": "",
     }
     if entry.broken_reason:
-        row["why"] = clean_line(entry.broken_reason)
+        row["why"] = clean_line(_reason_first(entry.broken_reason))
         return row
     try:
         seen = setting.registry.glance(entry.name, setting.options(entry.name))
         present, reason, root = seen if seen is not None else setting.ask(entry.name)
     except UpdateAllError as error:
-        row["why"] = clean_line(error.message)
+        row["why"] = clean_line(_reason_first(error.message))
     except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is shown as broken
         row["why"] = clean_line(f"{type(error).__name__}: {error}")
     else:
@@ -116,8 +116,15 @@ def _row(setting: _Setting, entry: Entry) -> dict[str, JsonValue]:
         row["root"] = "root" if root else ""
         row["why"] = clean_line(reason)
         if entry.overrides:
-            row["why"] = f"overrides {', '.join(entry.overrides)}; {row['why']}"
+            origins = ", ".join(place.partition(" (")[0] for place in entry.overrides)
+            row["why"] = f"overrides {origins}; {row['why']}"
     return row
+
+
+def _reason_first(message: str) -> str:
+    """`FILE: what is wrong` the other way round: a line that is too long loses its end."""
+    place, colon, reason = message.partition(": ")
+    return f"{reason}; in {place}" if colon and place.startswith("/") else message
 
 
 def _untrusted(setting: _Setting) -> list[dict[str, JsonValue]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from update_all.cli import envelope
@@ -20,15 +21,20 @@ from update_all.cli.running import Manner, carry_out, one_run, show_summary
 from update_all.cli.workspace import Broken, Workspace
 from update_all.core.errors import NothingToResumeError, UpdateAllError, unknown_name
 from update_all.core.models import CheckResult, JsonValue
+from update_all.core.planning import PluginPlan
 from update_all.core.recovery import PluginRecovery
 from update_all.core.session import ResumeOptions, RunNote, Session
 from update_all.core.state import StateStore
 from update_all.core.transitions import Outcome, PluginState
+from update_all.ui.terminal import Sink, is_terminal, style_of
+from update_all.ui.text import Style, cut, plural
 
 EXIT_BUSY = 75
 EXIT_INTERRUPTED = 130
 RECENT = timedelta(days=1)
 """How long a run left unfinished is worth a word."""
+PLUGINS_TOLD = 8
+STEPS_TOLD = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +60,13 @@ async def _locked(workspace: Workspace, options: argparse.Namespace) -> int:
         return await go_on(workspace, options)
 
 
-def recently_unfinished(workspace: Workspace, names: Sequence[str]) -> list[PluginState]:
-    """The states of these plugins that the newest run left unfinished, if that was within a day."""
-    states = [state for name in names if (state := peeked(workspace, name)) is not None]
+def recently_unfinished(workspace: Workspace) -> list[str]:
+    """The plugins that the newest run left unfinished, if that was within a day."""
+    known = StateStore(workspace.state_directory).plugins()
+    states = [state for name in known if (state := peeked(workspace, name)) is not None]
     left = [state for state in states if state.outcome is Outcome.UNFINISHED and _is_recent(state)]
     newest = max((state.run_id for state in left), default="")
-    return [state for state in left if state.run_id == newest]
+    return [state.plugin for state in left if state.run_id == newest]
 
 
 def _is_recent(state: PluginState) -> bool:
@@ -134,17 +141,60 @@ async def _resume_run(
             no_input=options.no_input,
             tui=options.tui,
         )
+        _announce(run_id, planned, recoveries, manner)
         result, view, record = await carry_out(
             workspace, session, planned.plans, recoveries, manner, resumed=True
         )
     code = 1 if result.exit_code == 0 and planned.broken else result.exit_code
     left = left_to_do(view)
-    show_summary(view, manner, left)
+    show_summary(view, manner, left, planned.plans)
     for item in planned.broken:
         sys.stderr.write(f"update-all: {item.name} cannot be resumed: {item.reason}\n")
     document = envelope.run_document(run_id, code, record, planned, left)
     warn(await after_run(workspace.config, document, view))
     return code, document
+
+
+def _announce(
+    run_id: str, planned: Planned, recoveries: Mapping[str, PluginRecovery], manner: Manner
+) -> None:
+    """Say what is gone on with, where people read."""
+    if not planned.plans or manner.as_json or manner.progress == "jsonl":
+        return
+    out = Sink(sys.stdout)
+    width = out.size().width if is_terminal(sys.stdout, os.environ) else 100
+    style = style_of(sys.stdout, os.environ, manner.color)
+    out.write("\n".join(going_on(run_id, planned.plans, recoveries, width, style)) + "\n")
+
+
+def going_on(
+    run_id: str,
+    plans: Sequence[PluginPlan],
+    recoveries: Mapping[str, PluginRecovery],
+    width: int,
+    style: Style,
+) -> list[str]:
+    """Where each plugin goes on, and what of it is done, in lines of at most `width` columns. Pure."""
+    told = [style.text(_where(plan, recoveries[plan.name].done)) for plan in plans]
+    begin = f"Going on with run {style.text(run_id)}:"
+    if len(told) == 1:
+        lines = [f"{begin} {told[0]}"]
+    else:
+        lines = [begin, *(f"  {line}" for line in told[:PLUGINS_TOLD])]
+        if len(told) > PLUGINS_TOLD:
+            lines.append(f"  {style.marks.ellipsis} {plural(len(told) - PLUGINS_TOLD, 'more plugin')}")
+    return [cut(line, width, style.marks.ellipsis) for line in lines]
+
+
+def _where(plan: PluginPlan, done: Collection[str]) -> str:
+    steps = [step.name for step in plan.steps]
+    before = [name for name in steps if name in done]
+    first = next((name for name in steps if name not in done), "its end")
+    if not before:
+        return f"{plan.name} at {first}"
+    if len(before) > STEPS_TOLD:
+        return f"{plan.name} at {first} ({len(before)} of {plural(len(steps), 'step')} are done)"
+    return f"{plan.name} at {first} ({', '.join(before)} {'is' if len(before) == 1 else 'are'} done)"
 
 
 def _options(options: argparse.Namespace) -> ResumeOptions:

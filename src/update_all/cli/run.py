@@ -32,7 +32,7 @@ from update_all.cli.running import (
 )
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.aftermath import Aftermath
-from update_all.core.cleaning import clean
+from update_all.core.cleaning import clean, clean_line
 from update_all.core.errors import HookError, NeedsDecisionError, NeedsInputError, UsageError
 from update_all.core.models import CheckResult, Phase
 from update_all.core.recovery import PluginRecovery
@@ -55,13 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="with --resume-from: even if what the step needs is not done"
     )
     parser.add_argument("--download-only", action="store_true", help="stop after the downloads")
+    parser.add_argument(
+        "--allow-downgrade",
+        action="store_true",
+        help="accept a release older than one that was offered before, in this run only",
+    )
     add_engine(parser)
     add_output(parser)
     add_progress(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    workspace = Workspace.open()
+    workspace = Workspace.open(
+        plugin_options={"allow_downgrade": True} if options.allow_downgrade else {},
+    )
     names = chosen(options)
     if options.resume_from and (len(names) != 1 or names[0].startswith("@")):
         raise UsageError(
@@ -72,9 +79,20 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--force is for --resume-from STEP, which is not given")
     check_tui(options.tui, options.progress, as_json=options.json)
     selection = workspace.select(names, options.exclude)
+    if options.allow_downgrade and names:
+        _require_releases(selection)
     if options.dry_run:
         return asyncio.run(_dry_run(workspace, selection, options))
     return asyncio.run(_locked(workspace, selection, options))
+
+
+def _require_releases(selection: Selection) -> None:
+    if not any("allow_downgrade" in (plugin.options or {}) for plugin in selection.plugins):
+        named = ", ".join(plugin.name for plugin in selection.plugins)
+        raise UsageError(
+            f"--allow-downgrade means nothing to {named}",
+            hint="update-all plugins show NAME says which options a plugin knows",
+        )
 
 
 async def _locked(workspace: Workspace, selection: Selection, options: argparse.Namespace) -> int:
@@ -88,17 +106,18 @@ async def _locked(workspace: Workspace, selection: Selection, options: argparse.
 
 
 def _prefers_to_resume(workspace: Workspace, selection: Selection, options: argparse.Namespace) -> bool:
-    """Tell of a recent unfinished run, and ask where somebody is there."""
+    """Ask whether to go on with a recent unfinished run; tell of it where this run does not do its work."""
     from update_all.cli.resume import recently_unfinished
 
-    states = recently_unfinished(workspace, [plugin.name for plugin in selection.plugins])
-    if not states:
-        return False
-    left = ", ".join(state.plugin for state in states)
-    sys.stderr.write(f"update-all: the last run was not finished ({left}); go on with: update-all resume\n")
-    if options.yes or options.download_only or chosen(options) or not somebody_is_there(options):
-        return False
-    return ask("Resume it? No starts afresh.", default=True)
+    left = recently_unfinished(workspace)
+    again = set() if options.download_only else {plugin.name for plugin in selection.plugins}
+    asks = not (options.yes or options.download_only or chosen(options)) and somebody_is_there(options)
+    if left and (asks or not again.issuperset(left)):
+        names = clean_line(", ".join(left))
+        sys.stderr.write(
+            f"update-all: the last run was not finished ({names}); go on with: update-all resume\n"
+        )
+    return bool(left) and asks and ask("Resume it? No starts afresh.", default=True)
 
 
 async def _run(workspace: Workspace, selection: Selection, options: argparse.Namespace) -> int:
@@ -153,7 +172,7 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
     document = envelope.run_document(session.run_id, code, record, planned, left)
     if options.json:
         write_json(document)
-    show_summary(view, manner, left)
+    show_summary(view, manner, left, planned.plans)
     _show_left_out(planned, manner)
     warn(await after_run(workspace.config, document, view))
     return code

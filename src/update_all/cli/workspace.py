@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from update_all.core.config import LoadedConfig, load_config
 from update_all.core.config_schema import PLUGIN_TABLE, Config
-from update_all.core.errors import InvalidDefinitionError, UpdateAllError, UsageError, unknown_name
+from update_all.core.errors import (
+    ConfigError,
+    InvalidDefinitionError,
+    UpdateAllError,
+    UsageError,
+    unknown_name,
+)
 from update_all.core.paths import Directories, directories
 from update_all.core.plugin_config import PluginConfig
 from update_all.plugins.registry import Registry, discover
@@ -46,17 +52,25 @@ class Selection:
 
 @dataclass(slots=True)
 class Workspace:
-    """One process's view of its surroundings. Everything is read when it is first needed."""
+    """One process's view of its surroundings. Everything is read when it is first needed.
+
+    `plugin_options` are those that the command line gives to every plugin; they win.
+    """
 
     directories: Directories
     loaded: LoadedConfig
+    plugin_options: Mapping[str, JsonValue] = field(default_factory=dict)
     _registry: Registry | None = None
 
     @classmethod
-    def open(cls, overrides: Mapping[str, JsonValue] | None = None) -> Workspace:
+    def open(
+        cls,
+        overrides: Mapping[str, JsonValue] | None = None,
+        plugin_options: Mapping[str, JsonValue] | None = None,
+    ) -> Workspace:
         """Read the configuration. Raises ConfigError."""
         found = directories()
-        return cls(found, load_config(found, overrides=overrides))
+        return cls(found, load_config(found, overrides=overrides), plugin_options or {})
 
     @property
     def config(self) -> Config:
@@ -71,7 +85,8 @@ class Workspace:
     def plugin_config(self, name: str) -> PluginConfig:
         """The settings of a plugin. One that is optional is enabled only where somebody wrote so."""
         config = self.config.plugin.get(name, PluginConfig())
-        config = dataclasses.replace(config, options={**self._download_options(name), **config.options})
+        options = {**self._download_options(name), **config.options, **self.plugin_options}
+        config = dataclasses.replace(config, options=options)
         said = name in self.config.plugins.enabled or (PLUGIN_TABLE, name, "enabled") in self.loaded.sources
         if said or self.registry.enabled_by_default(name):
             return config
@@ -99,16 +114,25 @@ class Workspace:
         )
 
     def load(self, name: str) -> BasePlugin:
-        """One plugin. Raises UsageError for an unknown name, the plugin's own error for a broken one."""
+        """One plugin. Raises UsageError for an unknown name, the plugin's own error for a broken one.
+
+        Raises ConfigError for an option that it does not know.
+        """
         if name not in self.registry:
             raise unknown_name("plugin", name, self.registry.names())
-        return self.registry.load(name, self.plugin_config(name))
+        plugin = self.registry.load(name, self.plugin_config(name))
+        if self.config.for_plugin(name).options:
+            from update_all.cli.plugin_options import refuse_unknown
+
+            refuse_unknown(plugin, self.loaded)
+        return plugin
 
     def select(self, wanted: Sequence[str] = (), excluded: Sequence[str] = ()) -> Selection:
         """The plugins named (or tagged `@tag`), else all that are enabled, without those excluded.
 
         Raises UsageError for a name that does not exist, with the nearest one that does, and for a plugin
-        that is named and not here or broken: who names one wants it and nothing less.
+        that is named and not here or broken: who names one wants it and nothing less. Raises ConfigError for
+        an option that its plugin does not take.
         """
         known = self.registry.names()
         tagged = [word for word in (*wanted, *excluded) if word.startswith("@")]
@@ -147,6 +171,8 @@ class Workspace:
             if not named and (wanted or not self.enabled(name)):
                 return
             found = plugin.detect()
+        except ConfigError:
+            raise
         except UpdateAllError as error:
             selection.broken.append(Broken.of(name, error))
         except Exception as error:  # noqa: BLE001 - a plugin of anybody; it is reported, the rest goes on

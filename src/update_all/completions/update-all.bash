@@ -10,7 +10,7 @@ _shtab_update_all_config_subparsers=(show path edit set)
 _shtab_update_all_schedule_subparsers=(enable status disable)
 _shtab_update_all_subparsers=(run check plan resume rollback status history report attach plugins config explain doctor schedule sudoers completion)
 
-_shtab_update_all_run_option_strings=(-h --help --plugin -x --exclude -n --dry-run -y --yes --resume-from --force --download-only -j --jobs --fail-fast --wait --no-input --json --color --progress --tui)
+_shtab_update_all_run_option_strings=(-h --help --plugin -x --exclude -n --dry-run -y --yes --resume-from --force --download-only --allow-downgrade -j --jobs --fail-fast --wait --no-input --json --color --progress --tui)
 _shtab_update_all_check_option_strings=(-h --help --plugin -x --exclude --json --color)
 _shtab_update_all_plan_option_strings=(-h --help --plugin -x --exclude --graphviz --exit-code --json --color)
 _shtab_update_all_resume_option_strings=(-h --help --redo --assume-done --strict -j --jobs --fail-fast --wait --no-input --json --color --progress --tui)
@@ -98,6 +98,7 @@ _shtab_update_all_run__y_nargs=0
 _shtab_update_all_run___yes_nargs=0
 _shtab_update_all_run___force_nargs=0
 _shtab_update_all_run___download_only_nargs=0
+_shtab_update_all_run___allow_downgrade_nargs=0
 _shtab_update_all_run___fail_fast_nargs=0
 _shtab_update_all_run___wait_nargs=0
 _shtab_update_all_run___no_input_nargs=0

@@ -99,6 +99,7 @@ complete -c update-all -n '_shtab_update_all_using run' -s y -l yes -d 'do not a
 complete -c update-all -n '_shtab_update_all_using run' -l resume-from -xka "(_update_all_words_steps)" -d 'start one plugin at this step'
 complete -c update-all -n '_shtab_update_all_using run' -l force -d 'with --resume-from: even if what the step needs is not done'
 complete -c update-all -n '_shtab_update_all_using run' -l download-only -d 'stop after the downloads'
+complete -c update-all -n '_shtab_update_all_using run' -l allow-downgrade -d 'accept a release older than one that was offered before, in this run only'
 complete -c update-all -n '_shtab_update_all_using run' -s j -l jobs -x -d 'steps at the same time'
 complete -c update-all -n '_shtab_update_all_using run' -l fail-fast -d 'start nothing new after the first failed step'
 complete -c update-all -n '_shtab_update_all_using run' -l wait -d 'wait for another run to end'
@@ -176,7 +177,7 @@ complete -c update-all -n '_shtab_update_all_using plugins check; and test $_sht
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a new -d 'write a plugin to begin with'
 complete -c update-all -n '_shtab_update_all_using plugins new' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins new' -l kind -xka "toml executable" -d 'default: toml'
-complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a show -d 'one plugin: steps, commands, locks, privileges'
+complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a show -d 'one plugin: options, steps, commands, locks, privileges'
 complete -c update-all -n '_shtab_update_all_using plugins show' -s h -l help -d 'show this help message and exit'
 complete -c update-all -n '_shtab_update_all_using plugins show; and test $_shtab_update_all_npos -eq 0' -ka "(_update_all_words_plugins)" -d PLUGIN
 complete -c update-all -n '_shtab_update_all_using plugins; and test $_shtab_update_all_npos -eq 0' -a enable -d 'let a plugin take part again'

@@ -64,7 +64,9 @@ class Record:
             return "not finished", State.RUNNING
         if view.interrupted:
             return "interrupted", State.BLOCKED
-        return ("done", State.DONE) if view.exit_code == 0 else ("failed", State.FAILED)
+        if view.exit_code == 0:
+            return "done", State.DONE
+        return ("failed", State.FAILED) if view.failures else ("not finished", State.BLOCKED)
 
 
 def page(record: Record, environment: Mapping[str, str]) -> str:

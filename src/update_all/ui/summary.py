@@ -9,12 +9,12 @@ from itertools import islice
 from update_all.core.models import Change, ChangeKind
 from update_all.ui import rows
 from update_all.ui.text import Style, columns, cut, display_width, duration, plural, wrap
-from update_all.ui.view import Failure, RunView, State
+from update_all.ui.view import Failure, PluginRow, RunView, State
 
 CHANGES_SHOWN = 5
 FAILURE_LINES = 12
-ENDED = {"interrupted": "ended by the interruption", "skipped": "skipped while it ran"}
-"""Error codes of steps that somebody has ended (core.supervision, core.attempts): they did not fail."""
+INTERRUPTED = "interrupted"
+"""The error code of a step that was ended with its run (core.supervision): it did not fail."""
 
 _ERROR_LINE = re.compile(
     r"\b(?:error|fatal|failed|failure|cannot|can't|could not|couldn't|unable|denied|not found|no such"
@@ -29,11 +29,13 @@ def summary(
     style: Style,
     *,
     advice: Sequence[tuple[str, str]] = (),
+    undo: Sequence[str] = (),
     changes_shown: int = CHANGES_SHOWN,
 ) -> list[str]:
     """The summary as lines of at most `width` columns; only log paths and commands may be longer.
 
     `advice` holds (label, text) pairs to show after the changes: ("Restart needed", "kernel 6.8.0-90 …").
+    `undo` names the plugins that can go back; where all went well, it is said how, and where to read more.
     Of more than `changes_shown` changes of one plugin the rest is counted. Failures come last, each with the
     lines around its error, whether anything was changed, its log and the command that resumes it.
     """
@@ -45,6 +47,7 @@ def summary(
         _warnings(view, width, style),
         _ended(view, width, style),
         _next(view),
+        _afterwards(view, undo, style),
         *(_failure(failure, width, style) for failure in _real_failures(view)),
     ]
     lines: list[str] = []
@@ -84,9 +87,10 @@ def _headline(view: RunView, style: Style) -> str:
     failed = len({failure.plugin for failure in _real_failures(view)})
     up_to_date = len(view.rows(State.UP_TO_DATE))
     ended = len(view.rows(State.FAILED)) - failed
+    skipped = view.rows(State.SKIPPED)
     if items:
         first = f"Updated {plural(items, 'item')} in {took}"
-    elif view.interrupted or failed or view.rows(State.BLOCKED):
+    elif view.interrupted or failed or view.rows(State.BLOCKED) or any(map(_by_hand, skipped)):
         first = f"Nothing was updated in {took}"
     elif view.rows(State.DONE):
         first = f"Done in {took}, no changes reported"
@@ -95,7 +99,7 @@ def _headline(view: RunView, style: Style) -> str:
     counts = (
         (failed, "failed"),
         (len(view.rows(State.BLOCKED, State.WAITING, State.RUNNING)) + ended, "not finished"),
-        (len(view.rows(State.SKIPPED)), "skipped"),
+        (len(skipped), "skipped"),
         (up_to_date, "up to date"),
         (len(view.absent), "not installed here"),
     )
@@ -167,6 +171,8 @@ def _paragraph(text: str, width: int, indent: str = "  ") -> list[str]:
 def _skipped(view: RunView, width: int, style: Style) -> list[str]:
     lines: list[str] = []
     for row in view.plugins.values():
+        if _by_hand(row):
+            continue
         if row.state in {State.SKIPPED, State.BLOCKED}:
             lines += _paragraph(
                 _with_mark(row.state, f"{row.name}: {rows.outcome(row, style.marks)}", style), width
@@ -192,16 +198,27 @@ def _warnings(view: RunView, width: int, style: Style) -> list[str]:
 
 
 def _real_failures(view: RunView) -> list[Failure]:
-    return [failure for failure in view.failures if failure.code not in ENDED]
+    return [failure for failure in view.failures if failure.code != INTERRUPTED]
+
+
+def _by_hand(row: PluginRow) -> bool:
+    return any(step.by_hand for step in row.steps.values())
 
 
 def _ended(view: RunView, width: int, style: Style) -> list[str]:
-    """Steps that somebody has ended: a paragraph for each reason names them all."""
+    """Steps that somebody has ended or left out: a paragraph for each reason names them all."""
+    ended = [f"{one.plugin} {one.step}" for one in view.failures if one.code == INTERRUPTED]
+    left = [(row, step) for row in view.plugins.values() for step in row.steps.values() if step.by_hand]
+    cut_off = [f"{row.name} {step.name}" for row, step in left if step.started is not None]
+    never = [f"{row.name} {step.name}" for row, step in left if step.started is None]
     lines: list[str] = []
-    for code, reason in ENDED.items():
-        names = [f"{one.plugin} {one.step}" for one in view.failures if one.code == code]
+    for state, reason, names in (
+        (State.BLOCKED, "ended by the interruption", ended),
+        (State.SKIPPED, "skipped while it ran", cut_off),
+        (State.SKIPPED, "skipped before it ran", never),
+    ):
         if names:
-            lines += _paragraph(_with_mark(State.BLOCKED, f"{reason}: {', '.join(names)}", style), width)
+            lines += _paragraph(_with_mark(state, f"{reason}: {', '.join(names)}", style), width)
     return lines
 
 
@@ -228,6 +245,15 @@ def _failure(failure: Failure, width: int, style: Style) -> list[str]:
 def _next(view: RunView) -> list[str]:
     """How to go on with what has neither failed nor finished."""
     unfinished = view.rows(State.BLOCKED, State.WAITING, State.RUNNING)
-    if view.interrupted or (unfinished and not view.failures):
+    skipped = any(map(_by_hand, view.plugins.values()))
+    if view.interrupted or skipped or (unfinished and not view.failures):
         return ["Go on with: update-all resume"]
     return []
+
+
+def _afterwards(view: RunView, undo: Sequence[str], style: Style) -> list[str]:
+    """Where to read what was done, and how to undo it."""
+    if view.failures or _next(view) or not any(row.changes for row in view.plugins.values()):
+        return []
+    lines = ["Report  update-all report", *(f"Undo    update-all rollback {name}" for name in undo)]
+    return [style.paint(style.text(line), "dim") for line in lines]

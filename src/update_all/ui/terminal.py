@@ -25,13 +25,24 @@ def style_of(stream: TextIO, environ: Mapping[str, str], color: str = "auto") ->
     """Colours and characters for `stream`.
 
     `color` is auto, always or never. auto: FORCE_COLOR, if set and not empty, turns colours on; NO_COLOR, or
-    a stream that is no terminal, turns them off. Characters beyond ASCII need a UTF-8 stream.
+    a stream that is no terminal, turns them off. Characters beyond ASCII need a UTF-8 stream and a locale
+    that says so: Python writes UTF-8 in the C locale too.
     """
     wanted = color == "always"
     if color == "auto" and not environ.get("NO_COLOR"):
         wanted = bool(environ.get("FORCE_COLOR")) or is_terminal(stream, environ)
     encoding = (stream.encoding or "ascii").lower().replace("-", "")
-    return Style(colour=wanted, unicode=encoding.startswith("utf"))
+    return Style(colour=wanted, unicode=encoding.startswith("utf") and not _plain_locale(environ))
+
+
+def _plain_locale(environ: Mapping[str, str]) -> bool:
+    """Whether a person has asked for the C locale, as locale(7) finds it.
+
+    LC_CTYPE may have been set by Python itself (PEP 538), therefore LANG=C counts beside it.
+    """
+    coerced = environ.get("LC_CTYPE") == "C.UTF-8" and environ.get("LANG") in ("C", "POSIX")
+    names = ("LC_ALL", "LANG") if coerced else ("LC_ALL", "LC_CTYPE", "LANG")
+    return next((environ[name] for name in names if environ.get(name)), "") in ("C", "POSIX")
 
 
 class Sink:

@@ -21,7 +21,7 @@ from update_all.core.streaming import (
     StepWaitEvent,
     StreamEvent,
 )
-from update_all.ui.view import State
+from update_all.ui.view import SKIPPED_BY_HAND, State
 
 _Key = tuple[str, str]
 

@@ -79,6 +79,8 @@ class FullScreenApp(App[Reason]):
         self._warned = len(view.warnings)
         self._ended = False
         self._aside = 0
+        self._looks_around = True
+        """Until a key is pressed or a step has begun, whatever is best to look at is selected."""
         self._suspension = contextlib.ExitStack()
         self._leaving: Reason | None = None
         self._acts: dict[str, Callable[[], None]] = self._table()
@@ -154,11 +156,16 @@ class FullScreenApp(App[Reason]):
         if self._view.ended is not None and not self._ended:
             # Whatever was to say before, the last line says now that it is over.
             self._ended, self.position.message = True, ""
-        if self.position.place is None:
-            self.position.go(beginning(self._view))
+        if self.position.place is None or self._looks_around:
+            self._look_around()
         scene = self.scene()
         self._frame = compose(scene, self.position, self._log_text(), *self.size, self._listed(scene))
         self._canvas.show(self._frame.rows)
+
+    def _look_around(self) -> None:
+        self.position.go(beginning(self._view))
+        found = step_of(self._view, self.position.place)
+        self._looks_around = found is None or found[1].started is None
 
     def screen_text(self) -> list[str]:
         """The frame as lines of text."""
@@ -197,6 +204,7 @@ class FullScreenApp(App[Reason]):
     def on_key(self, event: Key) -> None:
         event.stop()
         event.prevent_default()
+        self._looks_around = False
         if self.position.prompt is not None:
             self._typed(self.position.prompt, event)
         else:

@@ -138,8 +138,8 @@ def step_of(view: RunView, place: Place | None) -> tuple[Place, StepRow] | None:
 
 
 def beginning(view: RunView) -> Place | None:
-    """What to look at first: what failed, else what runs, else the first."""
-    for state in (State.FAILED, State.RUNNING):
+    """What to look at first: the first step that failed, else that runs, else that waits, else the first."""
+    for state in (State.FAILED, State.RUNNING, State.WAITING):
         for place in places(view):
             found = step_of(view, place) if place.step else None
             if found is not None and found[1].state is state:
