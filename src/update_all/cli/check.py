@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import shlex
 import sys
 
-from update_all.cli import envelope
+from update_all.cli import envelope, interruptible
 from update_all.cli.checking import Checked, check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(chosen(options), options.exclude)
-    checked = asyncio.run(check_all(selection.plugins, lambda event: None))
+    checked = interruptible.run(check_all(selection.plugins, lambda event: None))
     if options.json:
         write_json(document(selection, checked))
     else:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import update_all
+from update_all.cli import interruptible
 from update_all.cli.json_output import write_json
 from update_all.cli.running import ROOT_LOCK
 from update_all.cli.workspace import Selection, Workspace
@@ -115,7 +116,7 @@ def examine(found: Directories, *, network: bool = False) -> Iterator[Finding]:
     )
     yield from check_circumstances()
     if network:
-        yield from asyncio.run(check_network(selection))
+        yield from interruptible.run(check_network(selection))
 
 
 def _places(found: Directories) -> tuple[list[Path], list[Path]]:
@@ -207,7 +208,7 @@ def check_circumstances(machine: Path = Path("/")) -> list[Finding]:
     supply = power(machine / "sys")
     if supply is not None:
         found.append(_circumstance("power", supply.text, "battery", troubles=supply.on_battery))
-    metered = asyncio.run(is_metered(machine / "run"))
+    metered = interruptible.run(is_metered(machine / "run"))
     if metered is not None:
         text = "this network is paid for by volume" if metered else "this network is not paid for by volume"
         found.append(_circumstance("metered", text, "metered", troubles=metered))

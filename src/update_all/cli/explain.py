@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
+from update_all.cli import interruptible
 from update_all.cli.checking import check_one
 from update_all.cli.planned import plan_one
 from update_all.cli.plugin_options import option_lines
@@ -74,7 +74,7 @@ def _explained(what: str) -> list[str]:
     name, _, step = what.partition(":")
     if name not in workspace.registry.names():
         raise unknown_name("plugin or error code", what, [*workspace.registry.names(), *codes()])
-    return asyncio.run(_explain_plugin(workspace, name, step))
+    return interruptible.run(_explain_plugin(workspace, name, step))
 
 
 async def _explain_plugin(workspace: Workspace, name: str, wanted: str) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from itertools import combinations
 
-from update_all.cli import envelope
+from update_all.cli import envelope, interruptible
 from update_all.cli.checking import check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
@@ -31,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(chosen(options), options.exclude)
-    planned = asyncio.run(_plan(selection))
+    planned = interruptible.run(_plan(selection))
     planned.refuse_broken(chosen(options))
     if options.json:
         write_json(envelope.plan_document(planned, root=workspace.root_prefix))

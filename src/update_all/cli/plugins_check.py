@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from update_all.cli import interruptible
 from update_all.cli.envelope import Document
 from update_all.cli.json_output import write_json
 from update_all.cli.workspace import Workspace
@@ -55,7 +56,7 @@ def check_plugins(workspace: Workspace, wanted: Sequence[str], *, live: bool, as
         findings += _still(target)
     findings += _overlaps(targets, list(known.values()))
     if live:
-        answers = asyncio.run(_all_live(targets))
+        answers = interruptible.run(_all_live(targets))
         # Of all plugins, most are for tools that are not here.
         findings += [one for one in answers if wanted or one.path != "detect"]
     if as_json:

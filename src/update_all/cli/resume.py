@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from update_all.cli import envelope
+from update_all.cli import envelope, interruptible
 from update_all.cli.after_run import after_run, left_to_do
 from update_all.cli.dry_run import peeked
 from update_all.cli.failing import warn
@@ -52,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    return asyncio.run(_locked(Workspace.open(), options))
+    return interruptible.run(_locked(Workspace.open(), options))
 
 
 async def _locked(workspace: Workspace, options: argparse.Namespace) -> int:

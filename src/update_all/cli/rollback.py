@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
+from update_all.cli import interruptible
 from update_all.cli.running import one_run
 from update_all.cli.workspace import Workspace
 from update_all.core.cleaning import clean_line
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    return asyncio.run(_rollback(Workspace.open(), options))
+    return interruptible.run(_rollback(Workspace.open(), options))
 
 
 async def _rollback(workspace: Workspace, options: argparse.Namespace) -> int:

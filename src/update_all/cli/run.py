@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import sys
 import time
 from datetime import UTC, datetime
 
-from update_all.cli import envelope
+from update_all.cli import envelope, interruptible
 from update_all.cli.after_run import after_run, before_run, left_to_do
 from update_all.cli.aside import Screen
 from update_all.cli.asking import ask, somebody_is_there, takes_keys
@@ -82,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
     if options.allow_downgrade and names:
         _require_releases(selection)
     if options.dry_run:
-        return asyncio.run(_dry_run(workspace, selection, options))
-    return asyncio.run(_locked(workspace, selection, options))
+        return interruptible.run(_dry_run(workspace, selection, options))
+    return interruptible.run(_locked(workspace, selection, options))
 
 
 def _require_releases(selection: Selection) -> None:

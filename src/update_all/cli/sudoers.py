@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import pwd
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from update_all.cli import interruptible
 from update_all.cli.checking import check_one
 from update_all.cli.workspace import Workspace
 from update_all.core import facts
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     user = _user(options.user, install=options.install)
     workspace = Workspace.open()
     selection = workspace.select(options.names)
-    granted = asyncio.run(_granted(selection.plugins))
+    granted = interruptible.run(_granted(selection.plugins))
     granted.left_out += [f"{item.name} is broken: {item.reason}" for item in selection.broken]
     text = sudoers_lines(user, granted.commands)
     for reason in granted.left_out:
