@@ -10,12 +10,12 @@ check:
 test:
 	$(PYTHON) -m pytest -n auto
 
-# Every promise with its full count, hours long; writes the table of docs/reliability.md.
+# Every promise with its full count, about an hour long; writes the table of docs/reliability.md.
 faults:
 	$(PYTHON) tests/faults/full.py $(ARGS)
 
 lab:
-	$(PYTHON) -m pytest tests/lab
+	UPDATE_ALL_TEST_LAB=1 $(PYTHON) -m pytest tests/lab
 
 # What is shipped and derives from the parsers: completions and the manual page.
 docs:

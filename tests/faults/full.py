@@ -72,6 +72,8 @@ ROWS = (
         (f"{D}generations.py", f"{F}install_kills.py", f"{F}go_kills.py"),
         {"UPDATE_ALL_FAULT_INSTALLS": 1000, "UPDATE_ALL_TEST_GO_KILLS": 60}, seconds=250, match="kill",
         workers=3),
+    Row("A1", "one bit turned over in file, digest or size: refused before it is unpacked",
+        (f"{F}go_kills.py",), {"UPDATE_ALL_FAULT_FLIPS": 1000}, seconds=100, match="flipped"),
     Row("P1", "cancellations leave no process, whatever it does to escape", (f"{F}orphans.py",),
         {"UPDATE_ALL_FAULT_CANCELS": 11}, seconds=150),
     Row("P2", "the same for processes of root, through real sudo: ended, or named",

@@ -32,7 +32,8 @@ from publishers import GoSite, go_tree, noise, plant, tarball
 from release_steps import Machine, configure, machine_at, printed
 
 KILLS = int(os.environ.get("UPDATE_ALL_TEST_GO_KILLS", "15"))
-FLIPS = 1000
+FLIPS = int(os.environ.get("UPDATE_ALL_FAULT_FLIPS", "200"))
+"""The full tier turns 1,000 bits."""
 MIB = 1024 * 1024
 OLD, NEW = "1.20", "1.21.5"
 ARCHIVE = tarball(go_tree(NEW, padding=8 * MIB))

@@ -21,7 +21,17 @@ _IFF_UP = 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "lab: takes long; left out of the quick lab by -m 'not lab'")
+    config.addinivalue_line("markers", "lab: takes long; run with UPDATE_ALL_TEST_LAB=1, as `make lab` does")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("UPDATE_ALL_TEST_LAB"):
+        return
+    left_out = pytest.mark.skip(reason="takes long: make lab, or UPDATE_ALL_TEST_LAB=1")
+    for item in items:
+        # A recipe says so itself, with the name of its tool.
+        if item.get_closest_marker("lab") and "recipe" not in getattr(item, "fixturenames", ()):
+            item.add_marker(left_out)
 
 
 @pytest.fixture(scope="module", autouse=True)
