@@ -31,7 +31,7 @@ from publisher import publisher
 from publishers import GoSite, go_tree, noise, plant, tarball
 from release_steps import Machine, configure, machine_at, printed
 
-KILLS = int(os.environ.get("UPDATE_ALL_TEST_GO_KILLS", "15"))
+KILLS = int(os.environ.get("UPDATE_ALL_TEST_GO_KILLS", "10"))
 FLIPS = int(os.environ.get("UPDATE_ALL_FAULT_FLIPS", "200"))
 """The full tier turns 1,000 bits."""
 MIB = 1024 * 1024
