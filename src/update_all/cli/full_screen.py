@@ -11,6 +11,7 @@ from pathlib import Path
 
 from update_all.cli.aside import Screen
 from update_all.core.errors import UsageError
+from update_all.core.names import log_name
 from update_all.core.streaming import StreamEvent, WarningEvent
 from update_all.ui.fullscreen import FullScreen, Reason, Steering, Story, why_not_here
 from update_all.ui.text import Style
@@ -52,10 +53,6 @@ class FullScreens:
 
     def handle(self, event: StreamEvent) -> None:
         self._story.apply(event)
-
-    @property
-    def is_open(self) -> bool:
-        return self._visit is not None
 
     async def show(self) -> Shown:
         """Show the full screen until the person leaves; nobody else has the terminal meanwhile."""
@@ -116,10 +113,10 @@ class FullScreens:
 
 
 def newest_log(directory: Path, plugin: str, step: str) -> Path | None:
-    """The log of the newest attempt of a step in the directory of a run (core.steps names them)."""
+    """The log of the newest attempt of a step in the directory of a run."""
     found: Path | None = None
     for attempt in count(1):
-        path = directory / (f"{plugin}:{step}.log" if attempt == 1 else f"{plugin}:{step}:{attempt}.log")
+        path = directory / log_name(plugin, step, attempt)
         if not path.exists():
             if attempt > 1:
                 return found

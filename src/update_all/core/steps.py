@@ -22,6 +22,7 @@ from update_all.core.facts import fill_command
 from update_all.core.interrupts import Interrupts, Urgency
 from update_all.core.json_reading import Reader, loads
 from update_all.core.models import Facts, StepResult, UpdateCommand, UpdateStep, Usage
+from update_all.core.names import log_name
 from update_all.core.output import Follower, PatternMatcher, StepLog
 from update_all.core.planning import Updater, node_id
 from update_all.core.processes import AlreadyStartedError, ShimClient
@@ -116,9 +117,8 @@ class StepRunner:
             execution.output.log.close()
 
     def log_path(self, plugin: str, step: str, attempt: int) -> Path:
-        """The log of an attempt; the first one carries no number."""
-        number = "" if attempt == 1 else f":{attempt}"
-        return self.directory / f"{plugin}:{step}{number}.log"
+        """The log of an attempt."""
+        return self.directory / log_name(plugin, step, attempt)
 
     def discard_spools(self, plugin: str, step: UpdateStep, attempt: int) -> None:
         """Remove raw output whose cleaned form is in the log. For steps whose end is durable."""
