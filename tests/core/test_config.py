@@ -8,9 +8,9 @@ import subprocess
 import sys
 from enum import StrEnum
 from importlib import resources
-from pathlib import Path
 
 import pytest
+from configured import EXAMPLE, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,44 +20,6 @@ from update_all.core.config_schema import Config, Confirm, Guard, SudoCommand, k
 from update_all.core.errors import ConfigError
 from update_all.core.models import JsonValue
 from update_all.core.paths import Directories
-
-EXAMPLE = """\
-# every key has a default
-jobs = 4
-confirm = "never"
-exclude = ["texlive"]
-[network]
-downloads = 2
-limit = "8 MB/s"
-[guards]
-metered = "refuse"
-[sudo]
-keepalive = false
-[notify]
-desktop = true
-ntfy = "https://ntfy.example/my-topic"
-[limits]
-network = 2
-[plugin.go-runtime]
-enabled = false
-apps = "~/apps"
-[hooks]
-after = ["~/bin/after-updates"]
-"""
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Directories:
-    system, user = tmp_path / "etc", tmp_path / "config"
-    for directory in (system, user, user / "config.d"):
-        directory.mkdir()
-    return Directories(tmp_path / "state", user, tmp_path / "cache", system)
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    path.chmod(0o600)
-    return path
 
 
 def load(home: Directories, text: str | None = None, **environ: str) -> LoadedConfig:

@@ -6,50 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from configured import EXAMPLE, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 from update_all.core.config import config_set, load_config
 from update_all.core.errors import ConfigError
 from update_all.core.paths import Directories
-
-EXAMPLE = """\
-# mine
-jobs = 4
-confirm = "never"
-exclude = ["texlive"]
-[network]
-downloads = 2
-limit = "8 MB/s"
-[guards]
-metered = "refuse"
-[sudo]
-keepalive = false
-[notify]
-desktop = true
-ntfy = "https://ntfy.example/my-topic"
-[limits]
-network = 2
-[plugin.go-runtime]
-enabled = false
-apps = "~/apps"
-[hooks]
-after = ["~/bin/after-updates"]
-"""
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Directories:
-    system, user = tmp_path / "etc", tmp_path / "config"
-    for directory in (system, user, user / "config.d"):
-        directory.mkdir()
-    return Directories(tmp_path / "state", user, tmp_path / "cache", system)
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    path.chmod(0o600)
-    return path
 
 
 @pytest.mark.parametrize(

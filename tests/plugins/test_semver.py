@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from update_all.plugins.semver import is_newer
+from update_all.api import Change
+from update_all.plugins.semver import is_newer, newer
 
 # The examples of Semantic Versioning 2.0.0, clause 11, in ascending order.
 ASCENDING = [
@@ -62,3 +63,9 @@ def test_build_metadata_does_not_count(version: str) -> None:
 def test_what_is_no_version_is_never_newer(odd: str) -> None:
     assert not is_newer(odd, "1.0.0")
     assert not is_newer("1.0.0", odd)
+
+
+def test_what_has_a_newer_version_is_told_in_the_order_of_what_is_installed() -> None:
+    installed = {"old": "1.9.0", "same": "2.0.0", "ahead": "3.0.0-rc.1", "gone": "1.0.0", "odd": "latest"}
+    newest = {"odd": "9.0.0", "ahead": "2.9.9", "same": "2.0.0", "old": "1.10.0", "other": "1.0.0"}
+    assert newer(installed, newest) == [Change("old", "1.9.0", "1.10.0")]

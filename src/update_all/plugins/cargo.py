@@ -18,7 +18,6 @@ from typing import ClassVar
 
 from update_all.api import (
     BasePlugin,
-    Change,
     CheckResult,
     JsonValue,
     QueryOutput,
@@ -26,7 +25,7 @@ from update_all.api import (
     UpdateCommand,
     UpdateStep,
 )
-from update_all.plugins.semver import is_newer
+from update_all.plugins.semver import newer
 
 _KEY = re.compile(r"(\S+) (\S+) \((registry|sparse)\+(\S+)\)")
 # The name cargo records for its default registry, also where the configuration replaces it by a mirror.
@@ -116,17 +115,11 @@ class CargoPlugin(BasePlugin):
 
     async def check(self) -> CheckResult:
         try:
-            crates = self._crates()
-            newest = await self._newest([crate.name for crate in crates])
+            installed = await self.installed_versions()
+            newest = await self._newest(list(installed))
         except StepError as error:
             return CheckResult.cannot_know(error.message)
-        return CheckResult.of(
-            [
-                Change(crate.name, crate.version, newest[crate.name])
-                for crate in crates
-                if crate.name in newest and is_newer(newest[crate.name], crate.version)
-            ]
-        )
+        return CheckResult.of(newer(installed, newest))
 
     async def installed_versions(self) -> Mapping[str, str]:
         return {crate.name: crate.version for crate in self._crates()}

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from update_all.api import (
     BasePlugin,
-    Change,
     CheckResult,
     JsonValue,
     QueryOutput,
@@ -23,7 +22,7 @@ from update_all.api import (
     UpdateCommand,
     UpdateStep,
 )
-from update_all.plugins.semver import is_newer
+from update_all.plugins.semver import newer
 
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~/+-]*")
 _GONE = re.compile(r"404 Not Found|410 Gone|no matching versions|unknown revision|module not found")
@@ -152,13 +151,9 @@ class GoBinariesPlugin(BasePlugin):
             newest = await self._newest(sorted({program.module for program in programs}))
         except StepError as error:
             return CheckResult.cannot_know(error.message)
-        return CheckResult.of(
-            [
-                Change(program.package, program.version, newest[program.module])
-                for program in programs
-                if program.module in newest and is_newer(newest[program.module], program.version)
-            ]
-        )
+        installed = {program.package: program.version for program in programs}
+        known = {one.package: newest[one.module] for one in programs if one.module in newest}
+        return CheckResult.of(newer(installed, known))
 
     async def installed_versions(self) -> Mapping[str, str]:
         return {program.package: program.version for program in await self._programs()}

@@ -112,17 +112,8 @@ class Progress(Message, frozen=True, kw_only=True):
     items_total: int | None = None
 
 
-class Changed(Message, frozen=True, kw_only=True, tag="change"):
+class Changed(Update, frozen=True, kw_only=True, tag="change"):
     """`run`: an item that was updated."""
-
-    item: str
-    old: str | None = None
-    new: str | None = None
-    size: int | None = None
-    security: bool = False
-
-    def to_change(self) -> Change:
-        return Change(self.item, self.old, self.new, self.size, self.security)
 
 
 class Output(Message, frozen=True, kw_only=True):

@@ -1,8 +1,11 @@
-"""Precedence of versions of npm packages and crates (Semantic Versioning 2.0.0, clause 11)."""
+"""Precedence of versions of npm packages, crates and Go modules (Semantic Versioning 2.0.0, clause 11)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from update_all.api import Change
 
 _NUMBER = "([0-9]{1,18})"
 _VERSION = re.compile(
@@ -28,3 +31,12 @@ def is_newer(new: str, old: str) -> bool:
     """Whether `new` has the higher precedence. False where either is no semantic version."""
     new_key, old_key = _key(new), _key(old)
     return new_key is not None and old_key is not None and new_key > old_key
+
+
+def newer(installed: Mapping[str, str], newest: Mapping[str, str]) -> list[Change]:
+    """Of what is installed, what has a newer version; what has no newest version is left out."""
+    return [
+        Change(name, version, newest[name])
+        for name, version in installed.items()
+        if name in newest and is_newer(newest[name], version)
+    ]
