@@ -2,7 +2,8 @@
 
 The graphs are drawn as engine-limits.md section 7 describes: log-normal durations, a download outside and an
 install inside a contended mutex, some plugins behind others; steps are `sleep`. How long a run takes is
-measured from its first to its last event: start-up has a topic of its own.
+measured from its first to its last event: start-up has a topic of its own. Without history a run is
+lucky or not (1.04 to 1.33 of the bound in forty simulated graphs), so that a few graphs would say little.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def scaled(work: Work, jobs: int, bound: float) -> Work:
 
 
 def bench(context: Context) -> Iterator[Row]:
-    seeds = (1,) if context.quick else (1, 2, 3)
+    seeds = range(1, 2 if context.quick else 9)
     plugins, bound = (6, 0.5) if context.quick else (30, 4.0)
     for jobs, limit in GOALS.items():
         rows = [_measured(context, seed, plugins, jobs, bound) for seed in seeds]
@@ -105,7 +106,7 @@ def _measured(context: Context, seed: int, plugins: int, jobs: int, bound: float
             write_ninja(folder / "build.ninja", work),
         ]
         contestants["ninja"] = timed(argv, env=context.environment(folder), cwd=folder)
-    results = interleave(contestants, context.rounds(2))
+    results = interleave(contestants, 1)
     if seed == 1:
         results |= interleave(_sequential(context, work), 1)
     results["bound"] = constant(lower_bound(graph_of(work), jobs)) * len(results["known"])
