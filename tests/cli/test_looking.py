@@ -82,7 +82,7 @@ def test_the_way_to_root_is_shown_where_it_would_be_used(machine: Machine) -> No
     sudo = "" if os.geteuid() == 0 else "sudo "
     for command in (("run", "--dry-run"), ("plan",), ("plugins", "show", "alpha")):
         out = machine.run(*command).out
-        assert f"{sudo}note alpha one" in out
+        assert re.search(rf"^ +(?:\$ )?{sudo}note alpha one$", out, re.MULTILINE), command
         assert ("sudo" in out) == bool(sudo)
 
 

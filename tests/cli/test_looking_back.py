@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pexpect
 import pytest
 from cli_machine import Machine, finish
+
+from update_all.core.history import History
+from update_all.core.models import Change
 
 INSTALLED = {"cmd": ["shelf", "list"], "columns": ["item", "version"]}
 OUTDATED = {"cmd": ["shelf", "outdated"], "regex": r"^(?P<item>\S+) (?P<old>\S+) (?P<new>\S+)$"}
@@ -34,6 +38,16 @@ def test_the_history_of_a_plugin_tells_its_versions_newest_first(shelf: Machine)
     newest, oldest = [line.split()[0] for line in shelf.run("history").out.splitlines()]
     told = re.findall(r"(\S+)  dune  (\S+) → (\S+)$", shelf.run("history", "shelf").out, re.MULTILINE)
     assert told == [(newest, "1.1", "1.2"), (oldest, "1.0", "1.1")]
+
+
+def test_the_past_of_a_plugin_is_found_behind_any_number_of_other_runs(shelf: Machine) -> None:
+    before = shelf.run("history", "shelf").out
+    with History(shelf.state / "history.db") as history, history.batch():
+        for number in range(60):
+            history.record_run_start(f"other-{number}", datetime(2999, 1, 1, tzinfo=UTC))
+            history.record_changes(f"other-{number}", "other", [Change("dune", "7", "8")])
+    assert shelf.run("history", "shelf").out == before
+    assert before.count("dune") == 2
 
 
 def test_a_person_is_told_where_to_look_further_and_a_pipe_is_not(shelf: Machine) -> None:

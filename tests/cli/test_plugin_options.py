@@ -99,6 +99,40 @@ def test_a_downgrade_is_allowed_to_what_can_make_one(optioned: Machine) -> None:
     assert optioned.ledger == ["alpha one"]
 
 
+OLDER = """
+from update_all.api import BasePlugin, StepError, UpdateStep
+class Plugin(BasePlugin):
+    name, command, options = 'older', 'note', {'allow_downgrade': 'go back'}
+    def get_update_steps(self):
+        return [UpdateStep('fetch', 'Fetch what is older', execute_fn=self.fetch)]
+    async def fetch(self):
+        if not self.config.options.get('allow_downgrade'):
+            raise StepError('it is older')
+        return
+        yield
+"""
+
+
+def test_a_resume_allows_a_downgrade_as_a_run_does(optioned: Machine) -> None:
+    optioned.python_plugin("older", OLDER)
+    optioned.plugin("beta", {"name": "one", "cmd": ["false"]})
+    assert optioned.run("run", "--yes").code == 1
+    assert optioned.run("resume", "older").code == 1
+    refused = optioned.run("resume", "beta", "--allow-downgrade")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--allow-downgrade means nothing to beta" in refused.err
+    assert optioned.run("resume", "older", "--allow-downgrade").code == 0
+    assert optioned.run("resume", "older").out == "nothing to resume: no run was left unfinished\n"
+
+
+def test_a_resume_of_all_gives_the_permission_to_all(optioned: Machine) -> None:
+    optioned.python_plugin("older", OLDER)
+    assert optioned.run("run", "--yes").code == 1
+    assert optioned.run("resume", "--allow-downgrade").code == 0
+    ended = optioned.run("resume", "--allow-downgrade")
+    assert (ended.code, ended.err) == (0, "")
+
+
 def options_read(plugin: BasePlugin) -> Iterator[str]:
     """The names of options that the class of a plugin and its bases ask for."""
     for cls in type(plugin).__mro__:

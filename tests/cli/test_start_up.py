@@ -23,7 +23,10 @@ FLAGS = {
     ),
     "check": "--plugin --exclude --json --color",
     "plan": "--plugin --exclude --json --graphviz --exit-code",
-    "resume": "--redo --assume-done --strict --jobs --fail-fast --wait --no-input --json --progress",
+    "resume": (
+        "--redo --assume-done --strict --allow-downgrade --jobs --fail-fast --wait --no-input --json"
+        " --progress"
+    ),
     "status": "--json",
     "history": "--json --limit --color",
     "attach": "--progress --color",

@@ -88,6 +88,7 @@ def test_a_killed_run_has_no_end_and_a_resumed_one_is_open_again(tmp_path: Path)
         (StepResult("s", True, up_to_date=True), Outcome.UP_TO_DATE),
         (StepResult("s", False), Outcome.FAILED),
         (StepResult("s", False, skipped=True), Outcome.NOT_RUN),
+        (StepResult("s", False, error_code="skipped"), Outcome.SKIPPED),
     ],
 )
 def test_outcome_of_a_result(result: StepResult, outcome: Outcome) -> None:
@@ -160,19 +161,24 @@ def test_the_last_word_of_a_step_counts(tmp_path: Path) -> None:
     assert newest == 1.0
 
 
-def test_versions_of_an_item_over_time(tmp_path: Path) -> None:
+def test_versions_of_a_plugin_come_from_its_last_runs_newest_first(tmp_path: Path) -> None:
     with History(tmp_path / "h") as history:
-        for day, (old, new) in enumerate([(None, "1"), ("1", "2"), ("2", None)]):
+        # Recorded in another order than they were started in.
+        for day, old, new in ((1, "1", "2"), (0, None, "1"), (2, "2", None)):
             record(history, f"r{day}", {}, day)
             history.record_changes(f"r{day}", "apt", [Change("libc6", old, new), Change("x", "0", "9")])
-        history.record_changes("r0", "npm", [Change("libc6", "7", "8")])
-        versions = history.versions("apt", "libc6")
-    assert [(v.run_id, v.old, v.new) for v in versions] == [
-        ("r0", None, "1"),
-        ("r1", "1", "2"),
-        ("r2", "2", None),
+        record(history, "r3", {"apt": [done("up")]}, 3)
+        history.record_changes("r3", "npm", [Change("libc6", "7", "8")])
+        versions = history.versions("apt")
+        assert history.versions("apt", limit=2) == versions[:4]
+        assert history.versions("none") == []
+    assert [(v.run_id, v.item, v.old, v.new) for v in versions if v.item == "libc6"] == [
+        ("r2", "libc6", "2", None),
+        ("r1", "libc6", "1", "2"),
+        ("r0", "libc6", None, "1"),
     ]
-    assert versions[1].started == START + timedelta(days=1)
+    assert [v.item for v in versions] == ["libc6", "x"] * 3
+    assert versions[2].started == START + timedelta(days=1)
 
 
 def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -31,10 +31,28 @@ def test_both_agree(
                 ended = START + timedelta(days=number, seconds=order)
                 history.record_step(f"r{number}", plugin, StepResult(step, success, skipped=skipped), ended)
         expected = {
-            name: (result.failure is not None, result.ended)
+            name: ("failed" if result.failure is not None else "done", result.ended)
             for name, result in history.last_results().items()
         }
     assert last_results(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "word"),
+    [
+        ({"a": None, "b": "skipped", "c": None}, "skipped"),
+        ({"a": "skipped", "b": "step-failed", "c": "skipped"}, "failed"),
+        ({"a": None}, "done"),
+    ],
+)
+def test_what_a_person_skipped_has_neither_failed_nor_succeeded(
+    tmp_path: Path, ends: dict[str, str | None], word: str
+) -> None:
+    path = tmp_path / "history.db"
+    with History(path) as history:
+        for step, code in ends.items():
+            history.record_step("r", "apt", StepResult(step, code is None, error_code=code), START)
+    assert last_results(path) == {"apt": (word, START)}
 
 
 def test_no_history_is_an_empty_one(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from update_all.downloads.generations import Generations
 from update_all.downloads.in_use import directories_in_use
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_driver import CASES, SMOKE, build, says
+from kill_driver import CASES, SMOKE, before, build, says
 
 
 @pytest.fixture
@@ -33,10 +33,12 @@ def install(place: Generations, version: str) -> None:
 def test_install_and_upgrade(place: Generations) -> None:
     assert place.current_version() is None
     install(place, "1.9")
-    assert (place.current_version(), place.previous_version()) == ("1.9", None)
+    assert place.current_version() == "1.9"
+    with pytest.raises(InstallError, match="no version before"):
+        before(place)
     install(place, "1.10")
     assert says(place.current) == "1.10"
-    assert (place.current_version(), place.previous_version()) == ("1.10", "1.9")
+    assert (place.current_version(), before(place)) == ("1.10", "1.9")
     assert place.installed() == ["1.10", "1.9"]
     assert sorted(path.name for path in place.root.iterdir() if path.name[0] != ".") == [
         "current",
@@ -48,11 +50,11 @@ def test_install_and_upgrade(place: Generations) -> None:
 def test_install_again_is_nothing(place: Generations) -> None:
     install(place, "1")
     install(place, "2")
-    before = place.path("2").stat().st_ino
+    inode = place.path("2").stat().st_ino
     install(place, "2")
     place.switch("2", SMOKE)
-    assert place.path("2").stat().st_ino == before
-    assert place.previous_version() == "1"
+    assert place.path("2").stat().st_ino == inode
+    assert before(place) == "1"
     assert not place.staged("2").exists()
 
 
@@ -75,7 +77,7 @@ def test_switched_back_when_it_fails_as_current(place: Generations) -> None:
     with pytest.raises(InstallError, match=r"exit code 4.*; 1 is current"):
         place.install(build(place.staged("2"), "2", works_as_current=False), "2", SMOKE)
     assert says(place.current) == "1"
-    assert place.previous_version() == "0"
+    assert before(place) == "0"
     assert place.installed() == ["1", "0"]
 
 
@@ -98,7 +100,7 @@ def test_rollback(place: Generations) -> None:
     assert says(place.current) == "1"
     assert place.rollback() == "1"
     place.switch("2", SMOKE)
-    assert (says(place.current), place.previous_version()) == ("2", "1")
+    assert (says(place.current), before(place)) == ("2", "1")
 
 
 def test_prune_keeps_current_and_previous(place: Generations) -> None:

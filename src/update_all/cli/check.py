@@ -11,6 +11,7 @@ from update_all.cli import envelope, interruptible
 from update_all.cli.checking import Checked, check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.models import CheckStatus
 from update_all.ui.terminal import Sink, is_terminal, style_of
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(chosen(options), options.exclude)
+    warn_of_strays(workspace)
     checked = interruptible.run(check_all(selection.plugins, lambda event: None))
     if options.json:
         write_json(document(selection, checked))

@@ -14,6 +14,7 @@ import update_all
 from update_all.cli import interruptible
 from update_all.cli.json_output import write_json
 from update_all.cli.running import ROOT_LOCK
+from update_all.cli.stray_sections import stray_sections
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core import host_checks
 from update_all.core.config_schema import SudoCommand
@@ -96,7 +97,7 @@ def examine(found: Directories, *, network: bool = False) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("configuration", Level.BAD, error.message, error.hint or "update-all config edit")
     else:
-        yield Finding("configuration", Level.OK, "every key is known and has a value that it may have")
+        yield from check_sections(workspace)
         sudo = workspace.config.sudo.command
         yield from check_plugins(workspace, selection)
     yield from host_checks.check_dpkg()
@@ -131,6 +132,16 @@ def _children(directory: Path) -> list[Path]:
         return sorted(directory.iterdir())
     except OSError:
         return []
+
+
+def check_sections(workspace: Workspace) -> list[Finding]:
+    """The configuration, which can be read: whether each of its sections has an effect."""
+    strays = [
+        Finding("configuration", Level.WARNING, stray.message, stray.hint)
+        for stray in stray_sections(workspace)
+    ]
+    fine = Finding("configuration", Level.OK, "every key is known and has a value that it may have")
+    return strays or [fine]
 
 
 def check_plugins(workspace: Workspace, selection: Selection) -> list[Finding]:

@@ -18,6 +18,7 @@ from update_all.core.planning import PluginPlan, not_now, remaining_steps
 from update_all.core.session import steps_before
 from update_all.core.state import StateStore
 from update_all.core.transitions import PluginState
+from update_all.ui.text import plural
 
 LeftOut = Mapping[tuple[str, str], str]
 """Plugin and step → why a run leaves the step out."""
@@ -63,8 +64,18 @@ def dry_run_lines(planned: Planned, left_out: LeftOut, root: str) -> list[str]:
     lines += [f"{name}: up to date" for name in planned.up_to_date]
     lines += [f"{name}: cannot know: {reason}" for name, reason in planned.unknown.items()]
     lines += [f"{item.name}: broken: {item.reason}" for item in planned.broken]
-    lines += [f"{name}: not here: {reason}" for name, reason in planned.absent.items()]
-    return [*lines, "Nothing was run."]
+    return [*lines, *_absent_lines(planned), "Nothing was run."]
+
+
+def _absent_lines(planned: Planned) -> list[str]:
+    """A line for what somebody has enabled by name; the rest, which may be a hundred, is counted."""
+    lines = [
+        f"{name}: not here: {reason}" for name, reason in planned.absent.items() if name in planned.missed
+    ]
+    if others := len(planned.absent) - len(lines):
+        count = plural(others, "more plugin" if lines else "plugin")
+        lines.append(f"{count} {'is' if others == 1 else 'are'} not here: update-all plugins list says why")
+    return lines
 
 
 def _step_lines(plan: PluginPlan, left_out: LeftOut, root: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from update_all.cli.planned import Planned
 from update_all.cli.recording import Recorder
 from update_all.core.aftermath import Aftermath
 from update_all.core.dry_run import describe_step
+from update_all.core.errors import SKIPPED_BY_HAND
 from update_all.core.models import Change, JsonValue, UpdateStep
 from update_all.core.planning import PluginPlan
 from update_all.core.streaming import CompletionEvent, StepEndEvent
@@ -89,11 +90,12 @@ def run_document(
     for completion in record.completions:
         name = completion.plugin_name
         steps = [event for event in record.steps if event.plugin_name == name]
+        status = _status(completion, steps)
         plugins.append(
             {
                 "name": name,
-                "status": _status(completion),
-                "error": completion.error_message,
+                "status": status,
+                "error": None if status == "skipped" else completion.error_message,
                 "steps": [_step_to(event) for event in steps],
                 "changes": [change_to(change) for change in completion.changes],
             }
@@ -115,24 +117,33 @@ def run_document(
     }
 
 
-def _status(completion: CompletionEvent) -> str:
+def _status(completion: CompletionEvent, steps: Sequence[StepEndEvent]) -> str:
     if completion.up_to_date:
         return "up-to-date"
     if completion.success:
         return "done"
+    failed = any(_step_status(event) == "failed" for event in steps)
+    if not failed and any(event.error_code == SKIPPED_BY_HAND for event in steps):
+        return "skipped"
     return "interrupted" if completion.interrupted else "failed"
 
 
+def _step_status(event: StepEndEvent) -> str:
+    if event.skipped or event.error_code == SKIPPED_BY_HAND:
+        return "skipped"
+    return "done" if event.success else "failed"
+
+
 def _step_to(event: StepEndEvent) -> Document:
-    status = "skipped" if event.skipped else "done" if event.success else "failed"
+    by_hand = event.error_code == SKIPPED_BY_HAND
     return {
         "name": event.step_name,
-        "status": status,
-        "reason": event.reason,
+        "status": _step_status(event),
+        "reason": event.reason or (event.error_message or "" if by_hand else ""),
         "seconds": round(event.duration_seconds, 3),
         "attempts": event.attempts,
         "exit_code": event.exit_code,
-        "error": event.error_message,
+        "error": None if by_hand else event.error_message,
         "error_code": event.error_code,
         "log": event.log or None,
     }

@@ -13,6 +13,7 @@ from update_all.cli import interruptible
 from update_all.cli.checking import check_one
 from update_all.cli.planned import plan_one
 from update_all.cli.plugin_options import option_lines
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
 from update_all.core.errors import ConfigError, StateError, UpdateAllError, unknown_name
@@ -71,6 +72,7 @@ def page_lines(text: str, style: Style) -> Iterator[str]:
 
 def _explained(what: str) -> list[str]:
     workspace = Workspace.open()
+    warn_of_strays(workspace)
     name, _, step = what.partition(":")
     if name not in workspace.registry.names():
         raise unknown_name("plugin or error code", what, [*workspace.registry.names(), *codes()])

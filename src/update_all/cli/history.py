@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from update_all.cli.envelope import Document, change_to
 from update_all.cli.json_output import write_json
@@ -18,7 +19,6 @@ from update_all.core.history import History, RunDetails, RunRecord
 from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.text import Style, columns, duration, plural, sparkline
 
-RUNS_SEARCHED = 50
 WIDTH = 120
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -84,7 +84,9 @@ def _outcome(record: RunRecord) -> str:
         return "unfinished"
     if record.interrupted:
         return "interrupted"
-    return f"{record.failed} failed" if record.failed else "done"
+    if record.failed:
+        return f"{record.failed} failed"
+    return "unfinished" if record.exit_code else "done"
 
 
 def runs_lines(runs: list[RunRecord], since: datetime | None = None) -> list[str]:
@@ -141,14 +143,11 @@ def plugin_lines(history: History, plugin: str, style: Style) -> list[str]:
 
 def _changes_over_time(history: History, plugin: str) -> Iterator[str]:
     """What the last runs made of the plugin's items, newest first."""
-    for record in history.runs(RUNS_SEARCHED):
-        details = history.run(record.id)
-        changes = details.changes.get(plugin, ()) if details is not None else ()
-        when = record.started.astimezone().strftime("%Y-%m-%d %H:%M")
-        for number, change in enumerate(changes):
-            old, new = change.old or "not installed", change.new or "removed"
-            begin = f"{when}  {record.id}" if number == 0 else " " * (len(when) + 2 + len(record.id))
-            yield f"  {begin}  {change.item}  {old} → {new}"
+    for run_id, records in groupby(history.versions(plugin), key=lambda record: record.run_id):
+        for number, record in enumerate(records):
+            begin = f"{record.started.astimezone():%Y-%m-%d %H:%M}  {run_id}"
+            begin = begin if number == 0 else " " * len(begin)
+            yield f"  {begin}  {record.item}  {record.old or 'not installed'} → {record.new or 'removed'}"
 
 
 def _durations(history: History, plugin: str) -> dict[str, Sequence[float]]:

@@ -46,6 +46,15 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-input", action="store_true", help="never ask, not even for a password")
 
 
+def add_downgrade(parser: argparse.ArgumentParser) -> None:
+    """The permission to go back to an older release."""
+    parser.add_argument(
+        "--allow-downgrade",
+        action="store_true",
+        help="accept a release older than one that was offered before, in this run only",
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not (text.isascii() and text.isdecimal() and int(text) > 0):

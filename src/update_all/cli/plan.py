@@ -12,6 +12,7 @@ from update_all.cli.checking import check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.cleaning import clean
 from update_all.core.dry_run import describe_step
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     workspace = Workspace.open()
     selection = workspace.select(chosen(options), options.exclude)
+    warn_of_strays(workspace)
     planned = interruptible.run(_plan(selection))
     planned.refuse_broken(chosen(options))
     if options.json:
@@ -56,8 +58,8 @@ def lines(planned: Planned, root: str) -> list[str]:
         found.append(plan.name)
         for step in plan.steps:
             node = graph.nodes[graph.index[f"{plan.name}:{step.name}"]]
-            root = "  as root" if step.needs_root else ""
-            found.append(f"  {step.name}: {step.description}{root}")
+            rights = "  as root" if step.needs_root else ""
+            found.append(f"  {step.name}: {step.description}{rights}")
             if node.depends_on:
                 found.append(f"      after {', '.join(node.depends_on)}")
             if step.mutexes:

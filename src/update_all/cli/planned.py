@@ -25,6 +25,8 @@ class Planned:
     undecided: dict[str, str] = field(default_factory=dict)
     """Plugins with a step that may have happened, and what a person has to say about it."""
     absent: dict[str, str] = field(default_factory=dict)
+    missed: frozenset[str] = frozenset()
+    """Of the absent plugins, those that the configuration enables by name."""
     broken: list[Broken] = field(default_factory=list)
     check_seconds: float = 0.0
     """How long the checks took, all together."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from update_all.core.config_schema import PLUGIN_TABLE, dotted, plugin_keys
-from update_all.core.errors import ConfigError
+from update_all.core.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
     from update_all.core.config import LoadedConfig
+    from update_all.core.models import JsonValue
     from update_all.plugins.base import BasePlugin
 
 
@@ -29,6 +32,21 @@ def refuse_unknown(plugin: BasePlugin, loaded: LoadedConfig) -> None:
             meant = dotted((PLUGIN_TABLE, plugin.name, *near))
             hint = f"did you mean {meant}?" if near else f"update-all plugins show {plugin.name}"
             raise ConfigError(f"{loaded.origin(key)}: unknown key {key}", hint=hint)
+
+
+def given(options: argparse.Namespace) -> dict[str, JsonValue]:
+    """What the command line gives to every plugin, as its options."""
+    return {"allow_downgrade": True} if options.allow_downgrade else {}
+
+
+def require_releases(plugins: Sequence[BasePlugin]) -> None:
+    """Raise UsageError where `--allow-downgrade` means nothing to any of the plugins that were named."""
+    if not any("allow_downgrade" in (plugin.options or {}) for plugin in plugins):
+        named = ", ".join(plugin.name for plugin in plugins)
+        raise UsageError(
+            f"--allow-downgrade means nothing to {named}",
+            hint="update-all plugins show NAME says which options a plugin knows",
+        )
 
 
 def option_lines(plugin: BasePlugin) -> Iterator[str]:

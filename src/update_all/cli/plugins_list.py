@@ -32,6 +32,12 @@ class _Setting:
             self._workspace.registry if self._workspace else discover(SearchPaths.default())
         )
 
+    def warn_of_strays(self) -> None:
+        if self._workspace is not None:
+            from update_all.cli.stray_sections import warn_of_strays
+
+            warn_of_strays(self._workspace)
+
     def _open(self) -> Workspace:
         from update_all.cli.workspace import Workspace
 
@@ -60,6 +66,7 @@ class _Setting:
 def list_plugins(*, as_json: bool) -> int:
     """Write the list; exit code 0."""
     setting = _Setting()
+    setting.warn_of_strays()
     rows = [_row(setting, entry) for entry in setting.registry.entries()]
     rows += _untrusted(setting)
     setting.registry.save_cache()
@@ -155,8 +162,8 @@ def _last(found: Directories) -> dict[str, str]:
 
     try:
         return {
-            name: ("failed" if failed else "done") + ended.strftime(" %Y-%m-%d")
-            for name, (failed, ended) in last_results(found.history).items()
+            name: word + ended.strftime(" %Y-%m-%d")
+            for name, (word, ended) in last_results(found.history).items()
         }
     except StateError:
         return {}

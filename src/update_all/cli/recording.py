@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from update_all.cli.workspace import Workspace
-from update_all.core.errors import StateError
+from update_all.core.errors import SKIPPED_BY_HAND, StateError
 from update_all.core.models import StepResult, Usage
 from update_all.core.streaming import (
     CompletionEvent,
     RunEndEvent,
     RunStartEvent,
     StepEndEvent,
+    StepNotRunEvent,
     StreamEvent,
     WarningEvent,
 )
@@ -28,6 +29,8 @@ class Recorder:
     def handle(self, event: StreamEvent) -> None:
         if isinstance(event, StepEndEvent):
             self.steps.append(event)
+        elif isinstance(event, StepNotRunEvent) and event.reason == SKIPPED_BY_HAND:
+            self.steps.append(_left_out(event))
         elif isinstance(event, CompletionEvent):
             self.completions.append(event)
         elif isinstance(event, WarningEvent):
@@ -54,6 +57,19 @@ class Recorder:
                 return list(history.warnings)
         except StateError as error:
             return [f"the history was not written: {error.message}"]
+
+
+def _left_out(event: StepNotRunEvent) -> StepEndEvent:
+    """The end of a step that a person has skipped before it ran, told like that of one that ran."""
+    return StepEndEvent(
+        timestamp=event.timestamp,
+        plugin_name=event.plugin_name,
+        step_name=event.step_name,
+        success=False,
+        error_code=SKIPPED_BY_HAND,
+        reason="somebody skipped it before it ran",
+        attempts=0,
+    )
 
 
 def _result(event: StepEndEvent) -> StepResult:

@@ -14,9 +14,11 @@ from update_all.cli.dry_run import peeked
 from update_all.cli.failing import warn
 from update_all.cli.full_screen import check_tui
 from update_all.cli.json_output import write_json
-from update_all.cli.options import add_engine, add_output, add_progress
+from update_all.cli.options import add_downgrade, add_engine, add_output, add_progress
 from update_all.cli.planned import Planned, in_order, plan_one
+from update_all.cli.plugin_options import given, require_releases
 from update_all.cli.running import Manner, carry_out, one_run, show_summary
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Broken, Workspace
 from update_all.core.errors import NothingToResumeError, UpdateAllError, unknown_name
 from update_all.core.models import CheckResult, JsonValue
@@ -45,13 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--assume-done", action="append", default=[], metavar="STEP", help="take a step as done"
     )
     parser.add_argument("--strict", action="store_true", help="refuse if the plan has changed")
+    add_downgrade(parser)
     add_engine(parser)
     add_output(parser)
     add_progress(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    return interruptible.run(_locked(Workspace.open(), options))
+    workspace = Workspace.open(plugin_options=given(options))
+    warn_of_strays(workspace)
+    return interruptible.run(_locked(workspace, options))
 
 
 async def _locked(workspace: Workspace, options: argparse.Namespace) -> int:
@@ -111,6 +116,8 @@ async def go_on(workspace: Workspace, options: argparse.Namespace) -> int:
             sys.stdout.write(error.message + "\n")
     for warning in warnings:
         sys.stderr.write(f"update-all: {warning}\n")
+    if options.allow_downgrade and options.names and states:
+        require_releases([workspace.load(state.plugin) for state in states])
     for run_id in sorted({state.run_id for state in states}):
         part = [state for state in states if state.run_id == run_id]
         ended, document = await _resume_run(workspace, run_id, part, options)

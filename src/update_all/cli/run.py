@@ -20,8 +20,9 @@ from update_all.cli.failing import error_to, tell, warn
 from update_all.cli.full_screen import check_tui
 from update_all.cli.guarding import guard
 from update_all.cli.json_output import write_json
-from update_all.cli.options import add_engine, add_output, add_progress, add_selection, chosen
+from update_all.cli.options import add_downgrade, add_engine, add_output, add_progress, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked
+from update_all.cli.plugin_options import given, require_releases
 from update_all.cli.recording import Recorder
 from update_all.cli.running import (
     Manner,
@@ -29,6 +30,7 @@ from update_all.cli.running import (
     one_run,
     show_summary,
 )
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.aftermath import Aftermath
 from update_all.core.cleaning import clean, clean_line
@@ -54,20 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="with --resume-from: even if what the step needs is not done"
     )
     parser.add_argument("--download-only", action="store_true", help="stop after the downloads")
-    parser.add_argument(
-        "--allow-downgrade",
-        action="store_true",
-        help="accept a release older than one that was offered before, in this run only",
-    )
+    add_downgrade(parser)
     add_engine(parser)
     add_output(parser)
     add_progress(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    workspace = Workspace.open(
-        plugin_options={"allow_downgrade": True} if options.allow_downgrade else {},
-    )
+    workspace = Workspace.open(plugin_options=given(options))
     names = chosen(options)
     if options.resume_from and (len(names) != 1 or names[0].startswith("@")):
         raise UsageError(
@@ -78,20 +74,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--force is for --resume-from STEP, which is not given")
     check_tui(options.tui, options.progress, as_json=options.json)
     selection = workspace.select(names, options.exclude)
+    warn_of_strays(workspace)
     if options.allow_downgrade and names:
-        _require_releases(selection)
+        require_releases(selection.plugins)
     if options.dry_run:
         return interruptible.run(_dry_run(workspace, selection, options))
     return interruptible.run(_locked(workspace, selection, options))
-
-
-def _require_releases(selection: Selection) -> None:
-    if not any("allow_downgrade" in (plugin.options or {}) for plugin in selection.plugins):
-        named = ", ".join(plugin.name for plugin in selection.plugins)
-        raise UsageError(
-            f"--allow-downgrade means nothing to {named}",
-            hint="update-all plugins show NAME says which options a plugin knows",
-        )
 
 
 async def _locked(workspace: Workspace, selection: Selection, options: argparse.Namespace) -> int:
@@ -202,7 +190,11 @@ async def _plan(
     """The plans of what has something to do. Raises StepOrderError, UsageError: nothing is to be run."""
     for name, reason in selection.absent.items():
         events.append(CheckEvent(plugin_name=name, status="absent", reason=reason))
-    planned = Planned(absent=selection.absent, broken=list(selection.broken))
+    planned = Planned(
+        absent=selection.absent,
+        missed=frozenset(filter(workspace.enabled_by_name, selection.absent)),
+        broken=list(selection.broken),
+    )
     if options.resume_from:
         # What an unfinished run planned is what it goes on with.
         checked = []

@@ -13,6 +13,9 @@ TYPE_CHECKING = False  # What `typing` says: importing it would cost more than r
 if TYPE_CHECKING:
     import argparse
 
+NO_FAILURES = ("interrupted", "skipped")
+"""The error codes of a step that was ended with its run or by a person (core.supervision)."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -43,7 +46,7 @@ def _row(state: Summary) -> dict[str, str | int | None]:
         current = state.current_step or (state.failure.step if state.failure else "")
         detail = f"at {current}" if current else ""
         if state.failure and not state.current_step:
-            status = "interrupted" if state.failure.code == "interrupted" else "failed"
+            status = state.failure.code if state.failure.code in NO_FAILURES else "failed"
             detail = f"{state.failure.step}: {state.failure.message}"
     updated = None if state.updated is None else state.updated.astimezone().isoformat(timespec="seconds")
     return {
@@ -68,6 +71,6 @@ def _lines(rows: list[dict[str, str | int | None]]) -> list[str]:
         steps = f"{row['done']}/{row['steps']} steps" if "steps" in row else ""
         text = f"{row['plugin']:<{width}}  {row['status']:<11}  {steps:<12}  {row.get('updated') or ''}"
         lines.append(clean_line(f"{text}  {row['detail'] or ''}".rstrip()))
-    if any(row["status"] in ("unfinished", "failed", "interrupted") for row in rows):
+    if any(row["status"] in ("unfinished", "failed", *NO_FAILURES) for row in rows):
         lines.append("Go on with: update-all resume")
     return lines

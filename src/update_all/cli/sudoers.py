@@ -16,6 +16,7 @@ from pathlib import Path
 
 from update_all.cli import interruptible
 from update_all.cli.checking import check_one
+from update_all.cli.stray_sections import warn_of_strays
 from update_all.cli.workspace import Workspace
 from update_all.core import facts
 from update_all.core.cleaning import clean, clean_line
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     user = _user(options.user, install=options.install)
     workspace = Workspace.open()
     selection = workspace.select(options.names)
+    warn_of_strays(workspace)
     granted = interruptible.run(_granted(selection.plugins))
     granted.left_out += [f"{item.name} is broken: {item.reason}" for item in selection.broken]
     text = sudoers_lines(user, granted.commands)

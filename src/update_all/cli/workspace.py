@@ -87,10 +87,14 @@ class Workspace:
         config = self.config.plugin.get(name, PluginConfig())
         options = {**self._download_options(name), **config.options, **self.plugin_options}
         config = dataclasses.replace(config, options=options)
-        said = name in self.config.plugins.enabled or (PLUGIN_TABLE, name, "enabled") in self.loaded.sources
-        if said or self.registry.enabled_by_default(name):
+        if self.enabled_by_name(name) or self.registry.enabled_by_default(name):
             return config
         return dataclasses.replace(config, enabled=False)
+
+    def enabled_by_name(self, name: str) -> bool:
+        """Whether the configuration names a plugin as one that takes part."""
+        switched = (PLUGIN_TABLE, name, "enabled") in self.loaded.sources
+        return name in self.config.plugins.enabled or (switched and self.config.for_plugin(name).enabled)
 
     def _download_options(self, name: str) -> dict[str, JsonValue]:
         """What the tables for all downloads say, as the options of one plugin; its own options win."""

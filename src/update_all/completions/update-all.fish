@@ -130,6 +130,7 @@ complete -c update-all -n '_shtab_update_all_using resume' -s h -l help -d 'show
 complete -c update-all -n '_shtab_update_all_using resume' -l redo -xka "(_update_all_words_steps)" -d 'run a step again that may have happened'
 complete -c update-all -n '_shtab_update_all_using resume' -l assume-done -xka "(_update_all_words_steps)" -d 'take a step as done'
 complete -c update-all -n '_shtab_update_all_using resume' -l strict -d 'refuse if the plan has changed'
+complete -c update-all -n '_shtab_update_all_using resume' -l allow-downgrade -d 'accept a release older than one that was offered before, in this run only'
 complete -c update-all -n '_shtab_update_all_using resume' -s j -l jobs -x -d 'steps at the same time'
 complete -c update-all -n '_shtab_update_all_using resume' -l fail-fast -d 'start nothing new after the first failed step'
 complete -c update-all -n '_shtab_update_all_using resume' -l wait -d 'wait for another run to end'

@@ -70,6 +70,8 @@ class LoadedConfig:
     config: Config
     files: tuple[Path, ...] = ()
     sources: Mapping[KeyPath, tuple[object, Origin]] = field(default_factory=dict, repr=False)
+    sections: Mapping[KeyPath, Origin] = field(default_factory=dict, repr=False)
+    """The tables of plugins, also those without a key, and where each is."""
 
     def settings(self) -> list[Setting]:
         """Every key: those with a fixed name as declared, then those that the user named, sorted."""
@@ -106,15 +108,20 @@ def load_config(
     write, TOML that does not parse, an unknown key (with the nearest known one), a bad value.
     """
     sources: Sources = {}
+    sections: dict[KeyPath, Origin] = {}
     files = tuple(_files(directories))
     for path in files:
         text = _read_text(path)
-        sources |= _checked_table(_parse(text, path), _locator(path, text))
+        table, locate = _parse(text, path), _locator(path, text)
+        sources |= _checked_table(table, locate)
+        sections |= {key: locate for key in _paths(table) if len(key) == 2 and key[0] == PLUGIN_TABLE}
     sources |= _from_environment(os.environ if environ is None else environ)
     for name, value in (overrides or {}).items():
         key_path = _split(name)
         sources[key_path] = (_checked(key_path, value, _command_line), _command_line)
-    return LoadedConfig(build({path: value for path, (value, _) in sources.items()}), files, sources)
+    return LoadedConfig(
+        build({path: value for path, (value, _) in sources.items()}), files, sources, sections
+    )
 
 
 def config_set(path: Path, key: str, text: str) -> None:

@@ -160,6 +160,11 @@ class InstallError(StepError):
     code = "install-failed"
 
 
+SKIPPED_BY_HAND = "skipped"
+"""The error code of a step that a person has ended, and the reason of one that a person left out: neither has
+failed (core.supervision, core.orchestration)."""
+
+
 def unknown_name(kind: str, name: str, known: Sequence[str], where: str = "") -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     import difflib

@@ -16,7 +16,6 @@ from update_all.core.command import Command, Exit, ShimLostError, exit_from
 from update_all.core.console import Console
 
 REATTACH_POLL_SECONDS = 0.05
-_RECORDS_GLOB = "exits-*.jsonl"
 _FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL})
 """No program ends itself by these; by the others of signal(7) it does, when it is broken."""
 
@@ -41,7 +40,7 @@ class Evidence:
 
     def read(self) -> None:
         """Read the records again."""
-        for path in sorted(self.directory.glob(_RECORDS_GLOB)):
+        for path in sorted(self.directory.glob("exits-*.jsonl")):
             for record in _records(path):
                 key = record.get("key")
                 if isinstance(key, str):
@@ -83,10 +82,6 @@ class Evidence:
         """Whether somebody ended the command from outside, and no process of it is left."""
         end = self.exits.get(key)
         return end is not None and -end.code in _FROM_OUTSIDE and not is_locked(self.spool(key))
-
-    def any_shim_alive(self) -> bool:
-        """Whether a shim of an earlier process still serves."""
-        return any(is_locked(path) for path in self.directory.glob(_RECORDS_GLOB))
 
     def attach(self, key: str) -> Command:
         """Follow a command that somebody else started. Its `exited` fails with ShimLostError when it ended

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from update_all.core.errors import SKIPPED_BY_HAND
 from update_all.core.history_database import Database
 from update_all.core.models import Change, StepResult, Usage
 
@@ -42,6 +43,8 @@ class Outcome(StrEnum):
 
     @classmethod
     def of(cls, result: StepResult) -> Outcome:
+        if result.error_code == SKIPPED_BY_HAND:
+            return cls.SKIPPED
         if not result.success:
             return cls.NOT_RUN if result.skipped else cls.FAILED
         if result.up_to_date:
@@ -105,6 +108,7 @@ class VersionRecord:
 
     run_id: str
     started: datetime
+    item: str
     old: str | None
     new: str | None
 
@@ -274,14 +278,19 @@ class History:
         )
         return sum(row[0] for row in rows) / len(rows) if rows else None
 
-    def versions(self, plugin: str, item: str) -> list[VersionRecord]:
-        """The versions that an item has had, oldest first."""
+    def versions(self, plugin: str, limit: int = 50) -> list[VersionRecord]:
+        """What the last `limit` runs that changed anything of a plugin made of its items.
+
+        The newest run comes first; the changes of one run are in the order in which they were recorded.
+        """
         rows = self._read(
-            "SELECT runs.id, runs.started, old, new FROM changes JOIN runs ON runs.id = changes.run"
-            " WHERE plugin = ? AND item = ? ORDER BY changes.id",
-            (_text(plugin), _text(item)),
+            "WITH last AS (SELECT id, started, row_number() OVER (ORDER BY started DESC, rowid DESC) AS age"
+            " FROM runs WHERE id IN (SELECT run FROM changes WHERE plugin = ?))"
+            " SELECT last.id, last.started, item, old, new FROM last JOIN changes ON changes.run = last.id"
+            " WHERE plugin = ? AND age <= ? ORDER BY age, changes.id",
+            (_text(plugin), _text(plugin), limit),
         )
-        return [VersionRecord(run, _moment(started), old, new) for run, started, old, new in rows]
+        return [VersionRecord(run, _moment(started), *made) for run, started, *made in rows]
 
     def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         with self._database.transaction():

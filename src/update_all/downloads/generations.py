@@ -80,14 +80,6 @@ class Generations:
     def current_version(self) -> str | None:
         return _version_of(self.current)
 
-    def previous_version(self) -> str | None:
-        """Where `rollback` would lead; None when there is nothing before."""
-        proven = _version_of(self._switching)
-        if proven is not None and proven != self.current_version():
-            return proven
-        before = _version_of(self._previous)
-        return before if before != self.current_version() else None
-
     def installed(self) -> list[str]:
         """The complete versions, the newest first."""
         found = [

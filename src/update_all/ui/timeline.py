@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from update_all.core.cleaning import clean_line
+from update_all.core.errors import SKIPPED_BY_HAND
 from update_all.core.streaming import (
     OutputEvent,
     PlannedStep,
@@ -21,7 +22,7 @@ from update_all.core.streaming import (
     StepWaitEvent,
     StreamEvent,
 )
-from update_all.ui.view import SKIPPED_BY_HAND, State
+from update_all.ui.view import State
 
 _Key = tuple[str, str]
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from update_all.core.cleaning import clean, clean_line, last_rewrite
-from update_all.core.errors import NeedsInputError
+from update_all.core.errors import SKIPPED_BY_HAND, NeedsInputError
 from update_all.core.models import Change, CheckStatus
 from update_all.core.streaming import (
     CheckEvent,
@@ -31,10 +31,6 @@ from update_all.core.streaming import (
 
 NEEDS_INPUT = NeedsInputError.code
 """The code of a warning by which a running step asks a person."""
-
-SKIPPED_BY_HAND = "skipped"
-"""The error code of a step that a person has ended, and the reason of one that a person left out
-(core.supervision, core.orchestration)."""
 
 TAIL_CHARACTERS = 16_384
 """How much of a step's output is kept for its last line and for the report of its failure."""
