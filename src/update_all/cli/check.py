@@ -11,7 +11,7 @@ from update_all.cli import envelope, interruptible
 from update_all.cli.checking import Checked, check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.models import CheckStatus
 from update_all.ui.terminal import Sink, is_terminal, style_of

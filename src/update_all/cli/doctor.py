@@ -14,7 +14,7 @@ import update_all
 from update_all.cli import interruptible
 from update_all.cli.json_output import write_json
 from update_all.cli.running import ROOT_LOCK
-from update_all.cli.stray_sections import stray_sections
+from update_all.cli.stray_names import stray_names
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core import host_checks
 from update_all.core.config_schema import SudoCommand
@@ -137,8 +137,7 @@ def _children(directory: Path) -> list[Path]:
 def check_sections(workspace: Workspace) -> list[Finding]:
     """The configuration, which can be read: whether each of its sections has an effect."""
     strays = [
-        Finding("configuration", Level.WARNING, stray.message, stray.hint)
-        for stray in stray_sections(workspace)
+        Finding("configuration", Level.WARNING, stray.message, stray.hint) for stray in stray_names(workspace)
     ]
     fine = Finding("configuration", Level.OK, "every key is known and has a value that it may have")
     return strays or [fine]

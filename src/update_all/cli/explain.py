@@ -13,7 +13,7 @@ from update_all.cli import interruptible
 from update_all.cli.checking import check_one
 from update_all.cli.planned import plan_one
 from update_all.cli.plugin_options import option_lines
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Workspace
 from update_all.core.dry_run import describe_step
 from update_all.core.errors import ConfigError, StateError, UpdateAllError, unknown_name

@@ -12,7 +12,7 @@ from update_all.cli.checking import check_all
 from update_all.cli.json_output import write_json
 from update_all.cli.options import add_output, add_selection, chosen
 from update_all.cli.planned import Planned, plan_checked
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.cleaning import clean
 from update_all.core.dry_run import describe_step

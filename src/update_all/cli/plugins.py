@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         from update_all.cli.plugins_list import list_plugins
 
         return list_plugins(as_json=getattr(options, "json", False))
-    from update_all.cli.stray_sections import warn_of_strays
+    from update_all.cli.stray_names import warn_of_strays
     from update_all.cli.workspace import Workspace
 
     workspace = Workspace.open()

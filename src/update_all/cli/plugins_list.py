@@ -34,7 +34,7 @@ class _Setting:
 
     def warn_of_strays(self) -> None:
         if self._workspace is not None:
-            from update_all.cli.stray_sections import warn_of_strays
+            from update_all.cli.stray_names import warn_of_strays
 
             warn_of_strays(self._workspace)
 

@@ -18,7 +18,7 @@ from update_all.cli.options import add_downgrade, add_engine, add_output, add_pr
 from update_all.cli.planned import Planned, in_order, plan_one
 from update_all.cli.plugin_options import given, require_releases
 from update_all.cli.running import Manner, carry_out, one_run, show_summary
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Broken, Workspace
 from update_all.core.errors import NothingToResumeError, UpdateAllError, unknown_name
 from update_all.core.models import CheckResult, JsonValue

@@ -30,7 +30,7 @@ from update_all.cli.running import (
     one_run,
     show_summary,
 )
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Selection, Workspace
 from update_all.core.aftermath import Aftermath
 from update_all.core.cleaning import clean, clean_line

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from update_all.cli import interruptible
 from update_all.cli.checking import check_one
-from update_all.cli.stray_sections import warn_of_strays
+from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Workspace
 from update_all.core import facts
 from update_all.core.cleaning import clean, clean_line

@@ -1,4 +1,4 @@
-"""`[plugin.NAME]` for a plugin that does not exist is told of, by the commands that look for plugins."""
+"""A name that no plugin has is told of, wherever it is configured, by the commands that look for plugins."""
 
 from __future__ import annotations
 
@@ -111,3 +111,26 @@ def test_the_doctor_finds_it_and_calls_nothing_fine_that_is_not(mistaken: Machin
     assert "every key is known" not in ended.out
     assert "every key is known" in wanted.out
     assert ended.err == wanted.err
+
+
+@pytest.mark.parametrize("key", ["plugins.enabled", "plugins.order", "exclude", "downloads.allow_unverified"])
+def test_a_list_that_names_no_plugin_is_told_of_with_its_place(machine: Machine, key: str) -> None:
+    machine.plugin("alpha", {"name": "one"})
+    machine.config(f'# mine\n{key} = ["alpha", "alhpa", "apt"]\n')
+    assert machine.run("plugins", "show", "alpha").err == (
+        f"update-all: {machine.config_file}:2: {key} names 'alhpa', which is no plugin\n"
+        "  did you mean 'alpha'? mend it with: update-all config edit\n"
+    )
+
+
+def test_a_name_from_a_variable_is_mended_there(machine: Machine) -> None:
+    machine.plugin("alpha", {"name": "one"})
+    told = machine.run("plugins", "show", "alpha", env={"UPDATE_ALL_EXCLUDE": "alhpa"}).err
+    assert "UPDATE_ALL_EXCLUDE: exclude names 'alhpa', which is no plugin\n" in told
+    assert told.endswith("mend it in the environment\n")
+
+
+def test_a_tag_is_no_name(machine: Machine) -> None:
+    machine.plugin("alpha", {"name": "one"})
+    machine.config('exclude = ["@python"]\n')
+    assert machine.run("plugins", "show", "alpha").err == ""
