@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 from pathlib import Path
@@ -145,3 +146,11 @@ def test_an_unknown_word_gets_the_nearest_one(machine: Machine) -> None:
     ended = machine.run("explain", "lock-hold")
     assert ended.code == 2
     assert "lock-held" in ended.err
+
+
+def test_a_command_of_root_is_told_as_a_run_would_start_it(machine: Machine) -> None:
+    """With the words of this machine: "sudo" or another, and nothing where the user is root already."""
+    machine.plugin("alpha", {"name": "one", "sudo": True})
+    (planned,) = json.loads(machine.run("plan", "--json").out)["plugins"][0]["steps"][0]["commands"]
+    assert f"$ {planned}\n" in machine.run("explain", "alpha").out
+    assert f"$ {planned}\n" in machine.run("explain", "alpha:one").out

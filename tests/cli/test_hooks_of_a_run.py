@@ -27,6 +27,16 @@ def test_the_hook_before_gets_the_plan(machine: Machine) -> None:
     assert [plugin["name"] for plugin in plan["plugins"]] == ["alpha"]
 
 
+def test_the_plan_of_the_hook_has_the_commands_that_a_dry_run_shows(machine: Machine) -> None:
+    hooked(machine, "before", "cat > before.json; exit 1")
+    machine.plugin("beta", {"name": "one", "sudo": True})
+    with machine.config_file.open("a") as file:
+        file.write(f'[hooks]\nbefore = ["{machine.root / "bin" / "hook-before"}"]\n')
+    shown = json.loads(machine.run("plan", "--json").out)["plugins"]
+    machine.run(*YES)
+    assert json.loads((machine.root / "before.json").read_text())["plugins"] == shown
+
+
 def test_the_hook_after_gets_the_result(machine: Machine) -> None:
     hooked(machine, "after", "cat > after.json")
     assert machine.run(*YES).code == 0

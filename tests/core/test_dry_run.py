@@ -90,7 +90,7 @@ def test_what_a_dry_run_lists_is_what_a_run_executes(
     facts: dict[str, JsonValue] = {"version": data.draw(words), "a.b": data.draw(st.integers())}
     plugin = plugin_of(steps)
     plugin.facts = dict(facts)
-    lines = [line for step in resolve_step_order(steps) for line in describe_step(plugin, step)]
+    lines = [line for step in resolve_step_order(steps) for line in describe_step(plugin, step, root="sudo")]
     typed, ran = directory / "typed", directory / "ran"
     typed.touch()
     for line in lines:
@@ -141,14 +141,14 @@ def test_a_step_without_commands_is_described(plugin_of: MakePlugin) -> None:
         yield OutputEvent(line="found")
 
     step = UpdateStep("find", "Find the newest Go", execute_fn=find)
-    assert list(describe_step(plugin_of([step]), step)) == ["Find the newest Go (built in)"]
+    assert list(describe_step(plugin_of([step]), step, root="sudo")) == ["Find the newest Go (built in)"]
 
 
 def test_only_what_needs_root_is_prefixed(plugin_of: MakePlugin) -> None:
     commands = [UpdateCommand(["a"], sudo=True), UpdateCommand(["b"])]
     partly = UpdateStep("s", "S", commands=commands)
     wholly = UpdateStep("s", "S", commands=commands, sudo=True)
-    assert list(describe_step(plugin_of([]), partly)) == ["sudo a", "b"]
+    assert list(describe_step(plugin_of([]), partly, root="sudo")) == ["sudo a", "b"]
     assert list(describe_step(plugin_of([]), wholly, root="doas")) == ["doas a", "doas b"]
     assert list(describe_step(plugin_of([]), wholly, root="")) == ["a", "b"]
 

@@ -39,9 +39,12 @@ def not_planned(planned: Planned) -> Document:
 
 
 def plan_document(
-    planned: Planned, *, left_out: Mapping[tuple[str, str], str] | None = None, root: str = "sudo"
+    planned: Planned, *, root: str, left_out: Mapping[tuple[str, str], str] | None = None
 ) -> Document:
-    """`update-all.plan/1`. `left_out`: plugin and step → why it would not be run."""
+    """`update-all.plan/1`. `root` goes before what runs as root.
+
+    `left_out`: plugin and step → why it would not be run.
+    """
     reasons = left_out or {}
     return {
         "schema": "update-all.plan/1",

@@ -106,7 +106,7 @@ async def _explain_plugin(workspace: Workspace, name: str, wanted: str) -> list[
         *_setting_lines(plugin),
         *(f"  option {line}" for line in option_lines(plugin)),
         *([f"  no plan: {problem}"] if problem else []),
-        *(_steps_lines(plan) if plan else []),
+        *(_steps_lines(plan, workspace.root_prefix) if plan else []),
         *_state_lines(workspace, name),
         *_past_lines(workspace, name),
     ]
@@ -171,15 +171,15 @@ def _setting_lines(plugin: BasePlugin) -> list[str]:
     return [f"  {label}: {', '.join(values)}" for label, values in pairs if values]
 
 
-def _steps_lines(plan: PluginPlan) -> list[str]:
-    return ["  steps:", *(line for step in plan.steps for line in _one_step(plan, step))]
+def _steps_lines(plan: PluginPlan, root: str) -> list[str]:
+    return ["  steps:", *(line for step in plan.steps for line in _one_step(plan, step, root))]
 
 
-def _one_step(plan: PluginPlan, step: UpdateStep) -> list[str]:
-    root = "  as root" if step.needs_root else ""
+def _one_step(plan: PluginPlan, step: UpdateStep, root: str) -> list[str]:
+    commands = describe_step(plan.plugin, step, root=root) if step.commands else ()
     return [
-        f"    {step.name}: {step.description}{root}",
-        *([f"        $ {line}" for line in describe_step(plan.plugin, step)] if step.commands else []),
+        f"    {step.name}: {step.description}{'  as root' if step.needs_root else ''}",
+        *(f"        $ {line}" for line in commands),
         *_mutex_lines(step, known_reasons()),
     ]
 
@@ -200,13 +200,14 @@ def _step_lines(
     if wanted not in names:
         raise unknown_name("step", wanted, names, f" of {plugin.name}")
     step = plan.step(wanted)
+    commands = describe_step(plan.plugin, step, root=workspace.root_prefix) if step.commands else ()
     return [
         f"{plugin.name}:{step.name}: {step.description}",
         f"  place: step {names.index(wanted) + 1} of {len(names)}"
         + (f", after {', '.join(step.depends_on)}" if step.depends_on else ""),
         f"  phase: {step.effective_phase.value}",
         f"  as root: {'yes' if step.needs_root else 'no'}",
-        *([f"  runs: $ {line}" for line in describe_step(plan.plugin, step)] if step.commands else []),
+        *(f"  runs: $ {line}" for line in commands),
         *[line.replace("        ", "  ", 1) for line in _mutex_lines(step, known_reasons())],
         f"  interrupted: {_when_interrupted(step)}",
         *_limits(step),

@@ -139,7 +139,9 @@ async def _run(workspace: Workspace, selection: Selection, options: argparse.Nam
             return error.exit_code
     else:
         return _nothing_to_run(planned, manner, events)
-    forbidden = await before_run(workspace.config, envelope.plan_document(planned))
+    forbidden = await before_run(
+        workspace.config, envelope.plan_document(planned, root=workspace.root_prefix)
+    )
     if forbidden:
         raise HookError(forbidden[0], hint="mend it, or take it out of hooks.before: update-all config edit")
     with Session(workspace.state_directory, next_run_id(workspace.state_directory)) as session:

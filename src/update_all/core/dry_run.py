@@ -35,7 +35,7 @@ def known_facts(command: UpdateCommand, facts: Mapping[str, object]) -> dict[str
             return known
 
 
-def describe_step(plugin: Updater, step: UpdateStep, *, root: str = "sudo") -> Sequence[str]:
+def describe_step(plugin: Updater, step: UpdateStep, *, root: str) -> Sequence[str]:
     """The lines that a dry run shows of a step. `root` goes before what runs as root; empty for root."""
     if not step.commands:
         return [f"{step.description} (built in)"]
