@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import signal
 import termios
-import time
 
 import pexpect
 from cli_machine import SECONDS, Machine, finish, until
@@ -224,9 +223,7 @@ def test_a_question_that_was_left_open_ends_where_nobody_answers(machine: Machin
     child.expect_exact("needs an answer: name?")
     child.kill(signal.SIGKILL)
     child.expect(pexpect.EOF)
-    began = time.monotonic()
     assert machine.run("resume").code == 4
-    assert time.monotonic() - began < SECONDS
     assert machine.ledger == []
 
 

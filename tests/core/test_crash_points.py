@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -249,7 +248,5 @@ def test_a_command_that_outlives_its_orchestrator_is_waited_for(
     ):
         session.start_afresh(plan)
     gate.touch()
-    began = time.monotonic()
     scene.finish()
-    assert time.monotonic() - began < 60
     assert scene.counts() == {"install": 1}

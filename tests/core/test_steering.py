@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from update_all.core import supervision
 from update_all.core.interrupts import Interrupts
 from update_all.core.models import UpdateCommand, UpdateStep
 from update_all.core.orchestration import RunResult, RunSettings
@@ -224,7 +225,7 @@ def test_a_running_step_that_is_skipped_is_ended_and_the_second_time_killed(
     end = next(event for event in ride.of(StepEndEvent) if event.step_name == "a")
     assert (end.success, end.error_code) == (False, "skipped")
     assert "somebody skipped it" in (end.error_message or "")
-    assert end.duration_seconds < 8
+    assert end.duration_seconds < supervision.TERM_GRACE_SECONDS
     assert not ride.of(RunEndEvent)[0].interrupted
     assert ride.not_run() == {"demo:b": "not run, because demo:a was skipped"}
     assert ride.words() == ["x"]

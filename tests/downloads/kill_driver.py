@@ -132,7 +132,7 @@ class FailedSwitch(Case):
     def check(self) -> None:
         """A version on trial may fail through `current`; what is proven must be where rollback leads."""
         current = self.generations.current_version()
-        assert current in self.possible
+        assert current in self.possible, f"{current} is current"
         if current == "2":
             assert before(self.generations) == "1"
             assert says(self.generations.path("1")) == "1"

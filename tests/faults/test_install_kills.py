@@ -6,6 +6,7 @@ UPDATE_ALL_FAULT_INSTALLS sets the number of kills (default 48; the full tier us
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,4 +37,5 @@ def test_what_is_current_runs_whenever_it_is_killed(
 def test_a_switch_in_two_calls_would_leave_nothing_current(tmp_path: Path) -> None:
     done = driven(tmp_path, 400, 0, "--careless")
     assert done.returncode != 0
-    assert "current" in done.stderr
+    lost = r"FileNotFoundError: .*/bin/tool'|AssertionError: None is current"
+    assert re.search(lost, done.stderr), done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,11 +82,9 @@ def test_dead_index_is_never_up_to_date(registry: CrateRegistry) -> None:
     registry.publish("ua-lab-plain", "1.0.0")
     cargo("install", "ua-lab-plain")
     registry.stop()
-    started = time.monotonic()
     result = driver.check(CargoPlugin())
     assert result.status is CheckStatus.CANNOT_KNOW
     assert not result.runnable
-    assert time.monotonic() - started < 20
 
 
 def test_program_that_left_the_registry_does_not_hide_the_others(registry: CrateRegistry, home: Path) -> None:

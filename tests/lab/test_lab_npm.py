@@ -60,12 +60,10 @@ def test_dead_registry_is_never_up_to_date_even_with_a_warm_cache(registry: NpmR
     npm("install", "--global", "ua-lab-one")
     npm("outdated", "--global", "--json")
     registry.stop()
-    started = time.monotonic()
     result = driver.check(NpmPlugin())
     assert result.status is CheckStatus.CANNOT_KNOW
     assert not result.runnable
     assert "ECONNREFUSED" in result.reason
-    assert time.monotonic() - started < 20
 
 
 def test_newer_prerelease_is_not_taken_back(registry: NpmRegistry) -> None:

@@ -61,12 +61,10 @@ def prints(home: Path, program: str) -> str:
 
 
 def ends_as_cannot_know(plugin: BasePlugin) -> None:
-    started = time.monotonic()
     result = driver.check(plugin)
     assert result.status is CheckStatus.CANNOT_KNOW
     assert result.reason
     assert not result.runnable
-    assert time.monotonic() - started < 20
 
 
 needs_uv = pytest.mark.skipif(not (TOOLS / "uv").exists(), reason="needs uv")

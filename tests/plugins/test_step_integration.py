@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -181,9 +180,7 @@ def test_step_timeout(create_step_plugin: Create, collect: Collect, tmp_path: Pa
     step = UpdateStep(
         "slow", "Slow", commands=[UpdateCommand([sys.executable, "-c", program])], timeout_seconds=2
     )
-    began = time.monotonic()
     events = collect(create_step_plugin([step]).execute_streaming())
-    assert time.monotonic() - began < 60
     end = end_of(events, "slow")
     assert (end.success, end.error_code) == (False, "timed-out")
     pid = int((tmp_path / "pid").read_text())
