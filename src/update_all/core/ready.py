@@ -10,16 +10,15 @@ class _Queue:
     """Ready nodes with one and the same mutex set, as a heap of ranks.
 
     While it holds any, it is either offered (its best rank is among the candidates) or parked at a mutex that
-    had no room.
+    had no room. Ranks that it was offered or parked with before may still be there, and are passed over.
     """
 
-    __slots__ = ("mutexes", "offered", "parked", "ranks")
+    __slots__ = ("mutexes", "offered", "ranks")
 
     def __init__(self, mutexes: tuple[int, ...]) -> None:
         self.mutexes = mutexes
         self.ranks: list[int] = []
-        self.offered = -1
-        self.parked = -1
+        self.offered: int | None = None
 
 
 class ReadySet:
@@ -51,7 +50,6 @@ class ReadySet:
         self._parked = [[] for _ in self._free]
         for queue in self._queues:
             queue.ranks.clear()
-            queue.offered = queue.parked = -1
         for place in sorted(rank[number] for number in self._ready):
             self._enqueue(place)
 
@@ -73,15 +71,15 @@ class ReadySet:
             if queue.offered != rank:
                 continue
             full = self.full_mutex(number)
-            starts = number in self._ready and full is None
+            starts = full is None and number in self._ready
             if starts:
                 self._ready.remove(number)
                 for mutex in queue.mutexes:
                     self._free[mutex] -= 1
-            if number in self._ready and full is not None:
-                self._park(queue, full)
-            else:
+            if full is None:
                 self._offer(queue)
+            else:
+                heapq.heappush(self._parked[full], rank)
             # Others may have been parked behind this queue at a mutex that still has room.
             for mutex in queue.mutexes:
                 self._wake(mutex)
@@ -113,28 +111,31 @@ class ReadySet:
             self._offer(queue)
 
     def _offer(self, queue: _Queue) -> None:
+        """Make the best node of the queue a candidate, if it has one."""
+        queue.offered = self._head(queue)
+        if queue.offered is not None:
+            heapq.heappush(self._candidates, queue.offered)
+
+    def _head(self, queue: _Queue) -> int | None:
+        """The rank of the best node that is still ready; those before it are forgotten."""
         ranks = queue.ranks
         while ranks and self._by_rank[ranks[0]] not in self._ready:
             heapq.heappop(ranks)
-        queue.parked = -1
-        queue.offered = ranks[0] if ranks else -1
-        if ranks:
-            heapq.heappush(self._candidates, ranks[0])
-
-    def _park(self, queue: _Queue, mutex: int) -> None:
-        heapq.heappush(self._parked[mutex], queue.offered)
-        queue.offered = -1
-        queue.parked = mutex
+        return ranks[0] if ranks else None
 
     def _wake(self, mutex: int) -> None:
         """Offer the most urgent queue parked at a mutex, if that has room.
 
-        One is enough: when it starts or is parked elsewhere, `take` wakes the next.
+        One is enough: when it starts or is parked elsewhere, `take` wakes the next. A queue whose first node
+        is not ready any more is as urgent as its next.
         """
         parked = self._parked[mutex]
         while parked and self._free[mutex]:
-            queue = self._queues[self._by_rank[heapq.heappop(parked)]]
-            if queue.parked == mutex:
+            rank = heapq.heappop(parked)
+            queue = self._queues[self._by_rank[rank]]
+            head = self._head(queue)
+            if head == rank:
                 self._offer(queue)
-                if queue.offered >= 0:
-                    return
+                return
+            if head is not None:
+                heapq.heappush(parked, head)
