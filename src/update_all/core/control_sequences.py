@@ -66,8 +66,9 @@ class Stripper:
         return text if ascii_only else _INVISIBLE.sub("\ufffd", text)
 
     def _without_escapes(self, text: str) -> str:
+        """The text, which has the beginning of a sequence, without it."""
         parts = _ESCAPE.split(text)
-        tail = parts[-2] if len(parts) > 1 else None
+        tail = parts[-2]
         if tail is not None:
             opening = _STRING_OPENING.match(tail)
             if opening is None:
@@ -79,7 +80,7 @@ class Stripper:
 
     def _after_string(self, text: str, budget: int) -> str:
         end = _AT_STRING_END.search(text, 0, budget)
-        if end is None and len(text) > budget:
+        if end is None:
             end = _AT_STRING_OR_LINE_END.search(text, budget)
         if end is None:
             self._string_budget = max(0, budget - len(text))
