@@ -57,7 +57,7 @@ ROWS = (
     Row("C1 real", "the same with SIGKILL at real system calls (strace)", (f"{F}kill_at_calls.py",),
         {"UPDATE_ALL_FAULT_CALLS": 1000}, seconds=900, workers=4),
     Row("C3", "the same for random SIGKILLs at orchestrator, shim, child and all", (f"{F}kill_resume.py",),
-        {"UPDATE_ALL_FAULT_KILLS": 2000}, seconds=1000, match="random_kills", workers=6),
+        {"UPDATE_ALL_FAULT_KILLS": 2200}, seconds=1000, match="random_kills", workers=6),
     Row("C4", "power cut on ext4, xfs and btrfs: state readable, no acknowledged transition lost",
         (f"{F}power_cut.py",), {"UPDATE_ALL_FAULT_POWER_CUTS": 120}, seconds=300, workers=3),
     Row("C5", "no space, I/O error or no permission at every write, flush and rename: old state readable",
