@@ -69,7 +69,7 @@ def bench(context: Context) -> Iterator[Row]:
         "start-up": timed([*program(), "status"], env=env),
         **_peers(context, home, seconds, env),
     }
-    results = interleave(contestants, context.rounds(3))
+    results = interleave(contestants, context.rounds(2))
     floor = [
         type(slow)(slow.value + start.value, load=slow.load, others=slow.others)
         for slow, start in zip(results["slowest"], results["start-up"], strict=True)

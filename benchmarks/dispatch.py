@@ -23,7 +23,7 @@ def bench(context: Context) -> Iterator[Row]:
     small, large = (30, 100) if context.quick else (1_000, 10_000)
     for shape in NINJA_GOAL:
         few = interleave(_contestants(context, shape, small, everybody=True), context.rounds(3))
-        many = interleave(_contestants(context, shape, large, everybody=False), context.rounds(2))
+        many = interleave(_contestants(context, shape, large, everybody=False), 1)
         yield from _rows(shape, small, few)
         yield from _rows(shape, large, many)
     yield from _linear(context, small, large)
@@ -95,7 +95,7 @@ def _linear(context: Context, small: int, large: int) -> Iterator[Row]:
         for count in (small, large):
             plan = write_plan(folder / f"{shape}-{count}.json", shaped(shape, count))
             contestants[str(count)] = engine(context, plan, "--jobs", str(JOBS), of="seconds")
-        results = interleave(contestants, context.rounds(2))
+        results = interleave(contestants, 1)
         per_step = {
             count: [Sample(s.value / count, s.cpu, s.load, s.others) for s in results[str(count)]]
             for count in (small, large)

@@ -350,3 +350,8 @@ def test_a_decision_costs_hardly_more_when_ten_times_as_many_wait(shape: str) ->
     many = min(seconds(10_000) for _ in range(3))
 
     assert many < 40 * few
+
+
+def test_what_has_no_priority_is_as_urgent_as_zero() -> None:
+    graph = Graph([node("a"), node("b"), node("c")])
+    assert graph.ranked({"b": 0.5, "c": -0.5}) == [1, 0, 2]

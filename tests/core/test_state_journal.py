@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,14 @@ JOURNAL_DAMAGE: dict[str, tuple[Damage, int, bool]] = {
         1,
         True,
     ),
+    "a line that is missing before the last": (
+        lambda path: _rewrite(
+            path,
+            b"".join([line for line in path.read_bytes().splitlines(keepends=True) if b'"n":4' not in line]),
+        ),
+        3,
+        True,
+    ),
     "a record of an unknown kind": (
         lambda path: _rewrite(path, path.read_bytes() + b'{"n":6,"at":null,"do":"sing"}\n'),
         6,
@@ -112,12 +121,73 @@ def test_a_damaged_journal_is_used_as_far_as_it_goes_and_named(journaled: StateS
     assert StateStore(journaled.directory.parent).load("apt").warnings == ()
 
 
+def test_what_was_damaged_once_is_set_aside_once(journaled: StateStore) -> None:
+    journal = journaled.path("apt").with_suffix(".journal")
+    _rewrite(journal, b"zeros\n")
+    fresh = StateStore(journaled.directory.parent)
+    found = fresh.load("apt").state
+    assert found is not None
+    for attempt in (1, 2):
+        fresh.open(found)
+        assert not journal.exists()
+        fresh.record("apt", start_record("d", attempt, 1))
+        fresh.commit()
+        assert journal.exists()
+    assert [path.name for path in journaled.directory.glob("*.corrupt-*")] == ["apt.journal.corrupt-1"]
+
+
+def test_a_long_journal_of_what_is_known_is_read_to_its_end(journaled: StateStore) -> None:
+    """It may be as long as the state, of which several MiB are allowed, and a batch more."""
+    journal = journaled.path("apt").with_suffix(".journal")
+    known = b'{"n":1,"at":null,"do":"start","because":"%b"}\n' % (b"x" * 100_000)
+    _rewrite(journal, known * 90 + journal.read_bytes())
+    loaded = StateStore(journaled.directory.parent).load("apt")
+    assert (loaded.warnings, loaded.state) == ((), journaled.state("apt"))
+
+
+def test_a_transition_is_dated(journaled: StateStore) -> None:
+    found = reread(journaled)
+    assert found is not None
+    assert found.execution.started_at is not None
+    assert found.execution.last_updated is not None
+    assert found.execution.last_updated >= found.execution.started_at
+
+
+def test_a_state_is_not_written_that_would_be_too_long_with_its_last_newline(
+    journaled: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journaled.fold("apt")
+    size = journaled.path("apt").stat().st_size
+    for limit, refused in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(paths, "MAX_STATE_BYTES", limit)
+        store = StateStore(journaled.directory.parent)
+        with pytest.raises(StateWriteError, match="long") if refused else nullcontext():
+            store.open(journaled.state("apt"))
+
+
 def test_a_journal_without_its_state_is_what_is_left(journaled: StateStore) -> None:
+    """It is evidence, and kept when the plugin begins anew."""
     for path in journaled.directory.glob("apt.json*"):
         path.unlink()
     loaded = journaled.load("apt")
     assert (loaded.state, loaded.lost) == (None, True)
     assert "apt.journal" in loaded.warnings[0]
+    journal = journaled.path("apt").with_suffix(".journal")
+    data = journal.read_bytes()
+    journaled.open(PluginState(run_id="r2", execution=StepExecutionState("apt")))
+    assert journal.with_name("apt.journal.corrupt-1").read_bytes() == data
+
+
+def test_the_file_before_is_used_in_place_of_one_that_is_missing_and_that_is_told(
+    journaled: StateStore,
+) -> None:
+    journaled.fold("apt")
+    path = journaled.path("apt")
+    path.unlink()
+    loaded = StateStore(journaled.directory.parent).load("apt")
+    assert loaded.state is not None
+    assert loaded.lost
+    assert loaded.warnings == (f"{path} is missing; apt.json.prev was used",)
 
 
 class Crash(BaseException):

@@ -35,8 +35,8 @@ class Loaded:
     """What was found. `warnings` name what was set aside; `lost` says that the newest state was."""
 
     state: PluginState | None
-    warnings: tuple[str, ...] = ()
-    lost: bool = False
+    warnings: tuple[str, ...]
+    lost: bool
 
 
 class _Writer:
