@@ -36,11 +36,6 @@ NAVIGATION: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What a newcomer reads first comes first. Pages that are not named here come last."""
 
-STUBS = {
-    "performance.md": "# Performance\n\nNot measured in this checkout yet: `make bench` writes this page.\n"
-}
-"""Pages that a command writes, where nobody has run it."""
-
 LINK = re.compile(r"(?<=\]\()(?:\.\./|docs/|\./)*([^)#:\s]+\.md)(?=[)#])")
 
 
@@ -51,7 +46,6 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     found |= {
         f"errors/{path.name}": path.read_text("utf-8") for path in sorted((docs / "errors").glob("*.md"))
     }
-    found = {**STUBS, **found}
     found |= {page: (root / file).read_text("utf-8") for file, page in ROOT_PAGES.items()}
     found = {name: linked(text) for name, text in found.items()}
     found |= {
