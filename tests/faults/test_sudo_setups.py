@@ -21,6 +21,8 @@ pytestmark = pytest.mark.skipif(not CAN, reason=REASON)
 ONE = {"name": "one", "cmd": ["note", "first"], "sudo": True}
 MINE = {"name": "mine", "cmd": ["note", "own"]}
 TWO = {"name": "two", "cmd": ["note", "second"], "sudo": True}
+CUSTOM = "export PYTHONPATH=$PYTHONPATH:/srv/home;"
+"""Before the program, so that it finds `usercustomize.py` at home."""
 
 
 def world(directory: Path, rules: str = ALL, *, tries: int = 1) -> SudoWorld:
@@ -29,10 +31,10 @@ def world(directory: Path, rules: str = ALL, *, tries: int = 1) -> SudoWorld:
     return found
 
 
-def run(place: SudoWorld, *answers: str, question: str = QUESTION) -> tuple[int, int]:
+def run(place: SudoWorld, *answers: str, question: str = QUESTION, before: str = "") -> tuple[int, int]:
     """Run on a terminal and give these answers: the exit code, and how often it was asked."""
     asked = 0
-    with place.terminal("run", "--yes") as terminal:
+    with place.terminal("run", "--yes", before=before) as terminal:
         while terminal.expect([question, pexpect.EOF]) == 0:
             place.screen += str(terminal.before)
             terminal.sendline(answers[asked] if asked < len(answers) else PASSWORD)
@@ -81,8 +83,7 @@ def test_the_ticket_outlives_its_time_while_it_is_kept_alive(tmp_path: Path) -> 
     place.plugin("alpha", ONE, {"name": "mine", "cmd": ["sleep", "3"]}, TWO)
     keeper = "import update_all.core.privilege as module; module.KEEPALIVE_SECONDS = 0.5"
     (place.home / "usercustomize.py").write_text(keeper)
-    before = "export PYTHONPATH=$PYTHONPATH:/srv/home;"
-    with place.terminal("run", "--yes", before=before) as terminal:
+    with place.terminal("run", "--yes", before=CUSTOM) as terminal:
         terminal.expect(QUESTION)
         terminal.sendline(PASSWORD)
         assert terminal.expect([QUESTION, pexpect.EOF]) == 1
@@ -141,6 +142,15 @@ def test_a_wrong_password_in_the_middle_is_asked_for_no_further(tmp_path: Path) 
     place.plugin("beta", {**ONE, "name": "other"}, settings="jobs = 1")
     assert run(place, PASSWORD, "wrong", "worse") == (4, 3)
     assert set(codes(place).values()) == {"needs-privilege"}
+
+
+def test_that_nobody_knew_the_password_is_known_before_the_next_one_may_ask(tmp_path: Path) -> None:
+    """Here the end of sudo is seen at once, so before the shim has told of it."""
+    place = world(tmp_path, f"Defaults timestamp_timeout=0\n{ALL}", tries=2)
+    place.plugin("beta", {**ONE, "name": "other"}, settings="jobs = 1")
+    hasty = "import update_all.core.foreground as module; module.POLL_SECONDS = 0"
+    (place.home / "usercustomize.py").write_text(hasty)
+    assert run(place, PASSWORD, "wrong", "worse", before=CUSTOM) == (4, 3)
 
 
 def test_no_right_at_all(tmp_path: Path) -> None:

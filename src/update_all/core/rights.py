@@ -14,6 +14,7 @@ from update_all.core.privilege import Backend, Privilege, PrivilegeOutcome, Tick
 
 _REFUSED = "it needs root, and no password was accepted"
 SPOOL_BYTES = 4096
+_TOLD_SECONDS = 5.0
 _HINT = "run update-all in a terminal, or see: update-all sudoers"
 
 
@@ -112,6 +113,9 @@ class Rights:
                     lambda: _taken(command),
                     lambda: command.exited.done() or not self._is_at_the_question(pid),
                 )
+            if lent and not process_tree.alive(process_tree.program_of(pid)):
+                # Its end is told by the shim, a moment later: how it ended decides whether others may ask.
+                await asyncio.wait({command.exited}, timeout=_TOLD_SECONDS)
             if lent and command.exited.done() and self._was_not_answered(command):
                 # Whoever could not, or would not, is not asked again.
                 self.privilege.ticket = Ticket.REFUSED
