@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import UTC, datetime
+from typing import cast
 
 import pexpect
 import pytest
-from cli_machine import Machine, finish
+from cli_machine import Ended, Machine, finish
 
 from update_all.core.history import History
-from update_all.core.models import Change
+from update_all.core.models import Change, JsonValue
 
 INSTALLED = {"cmd": ["shelf", "list"], "columns": ["item", "version"]}
 OUTDATED = {"cmd": ["shelf", "outdated"], "regex": r"^(?P<item>\S+) (?P<old>\S+) (?P<new>\S+)$"}
@@ -34,6 +36,10 @@ def shelf(machine: Machine) -> Machine:
     return machine
 
 
+def tables(ended: Ended, key: str) -> list[dict[str, JsonValue]]:
+    return cast("list[dict[str, JsonValue]]", ended.json[key])
+
+
 def test_the_history_of_a_plugin_tells_its_versions_newest_first(shelf: Machine) -> None:
     newest, oldest = [line.split()[0] for line in shelf.run("history").out.splitlines()]
     told = re.findall(r"(\S+)  dune  (\S+) → (\S+)$", shelf.run("history", "shelf").out, re.MULTILINE)
@@ -48,6 +54,35 @@ def test_the_past_of_a_plugin_is_found_behind_any_number_of_other_runs(shelf: Ma
             history.record_changes(f"other-{number}", "other", [Change("dune", "7", "8")])
     assert shelf.run("history", "shelf").out == before
     assert before.count("dune") == 2
+
+
+def test_the_past_of_a_plugin_is_as_long_as_one_asks_for(shelf: Machine) -> None:
+    (only,) = tables(shelf.run("history", "shelf", "--limit", "1", "--json"), "changes")
+    assert (only["item"], only["old"], only["new"]) == ("dune", "1.1", "1.2")
+    assert only["run"] == shelf.run("history").out.split()[0]
+    assert shelf.run("history", "shelf", "--limit", "1").out.count("dune") == 1
+    assert len(tables(shelf.run("history", "shelf", "--json"), "changes")) == 2
+
+
+def test_the_past_of_a_plugin_begins_when_one_says(shelf: Machine) -> None:
+    with sqlite3.connect(shelf.state / "history.db") as database:
+        oldest = database.execute("SELECT min(started) FROM runs").fetchone()[0]
+        day = 24 * 3600
+        database.execute("UPDATE runs SET started = started - ? WHERE started = ?", (9 * day, oldest))
+        (first,) = database.execute("SELECT id FROM runs ORDER BY started LIMIT 1").fetchone()
+        database.execute("UPDATE steps SET ended = ended - ? WHERE run = ?", (9 * day, first))
+        database.execute("UPDATE steps SET outcome = 'failed' WHERE run = ?", (first,))
+    assert "failed in 50% of its runs" in shelf.run("history", "shelf").out
+    lately = shelf.run("history", "shelf", "--since", "7d").out
+    assert "failed in 0% of its runs" in lately
+    assert re.findall(r"dune  (\S+) → (\S+)$", lately, re.MULTILINE) == [("1.1", "1.2")]
+    (step,) = tables(shelf.run("history", "shelf", "--since", "7d", "--json"), "steps")
+    assert step["step"] == "update"
+    assert isinstance(step["seconds"], list)
+    assert len(step["seconds"]) == 1
+    assert shelf.run("history", "shelf", "--since", "2999-01-01").out == (
+        "shelf: nothing since 2999-01-01 00:00\n"
+    )
 
 
 def test_a_person_is_told_where_to_look_further_and_a_pipe_is_not(shelf: Machine) -> None:

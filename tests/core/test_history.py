@@ -133,6 +133,19 @@ def test_runs_since_a_moment_are_those_that_started_then_or_later(tmp_path: Path
         assert history.runs(since=START + timedelta(days=3, seconds=1)) == []
 
 
+def test_durations_and_failures_since_a_moment_are_those_that_ended_then_or_later(tmp_path: Path) -> None:
+    with History(tmp_path / "history.db") as history:
+        for day, end in enumerate((failed("up"), done("up", 2.0), done("up", 3.0))):
+            record(history, f"r{day}", {"apt": [end]}, day)
+        last = START + timedelta(days=2, seconds=1)
+        assert history.durations(since=START) == {("apt", "up"): [3.0, 2.0]}
+        assert history.durations(since=last) == {("apt", "up"): [3.0]}
+        assert history.durations(since=last + timedelta(seconds=1)) == {}
+        assert history.failure_rate("apt", since=START) == 1 / 3
+        assert history.failure_rate("apt", since=START + timedelta(days=1)) == 0.0
+        assert history.failure_rate("apt", since=last + timedelta(seconds=1)) is None
+
+
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     with History(tmp_path / "h") as history:
         for day in (2, 0, 1):
@@ -172,6 +185,8 @@ def test_versions_of_a_plugin_come_from_its_last_runs_newest_first(tmp_path: Pat
         versions = history.versions("apt")
         assert history.versions("apt", limit=2) == versions[:4]
         assert history.versions("none") == []
+        assert history.versions("apt", since=START + timedelta(days=1)) == versions[:4]
+        assert history.versions("apt", since=START + timedelta(days=1, seconds=1)) == versions[:2]
     assert [(v.run_id, v.item, v.old, v.new) for v in versions if v.item == "libc6"] == [
         ("r2", "libc6", "2", None),
         ("r1", "libc6", "1", "2"),

@@ -6,7 +6,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -15,7 +16,7 @@ from update_all.cli.json_output import write_json
 from update_all.cli.options import positive
 from update_all.cli.workspace import Workspace
 from update_all.core.errors import unknown_name
-from update_all.core.history import History, RunDetails, RunRecord
+from update_all.core.history import History, RunDetails, RunRecord, VersionRecord
 from update_all.ui.terminal import Sink, is_terminal, style_of
 from update_all.ui.text import Style, columns, duration, plural, sparkline
 
@@ -26,6 +27,30 @@ _WHERE_TO_LOOK = (
     "What a run did: update-all history RUN; as a page for a browser: update-all report RUN",
     "What a plugin did: update-all history PLUGIN; back to the version before: update-all rollback PLUGIN",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PluginPast:
+    """One plugin over its last runs: seconds by step, the share that failed, what became of its items."""
+
+    plugin: str
+    durations: Mapping[str, Sequence[float]]
+    failure_rate: float | None
+    versions: Sequence[VersionRecord]
+
+    @classmethod
+    def read(cls, history: History, plugin: str, limit: int, since: datetime | None) -> PluginPast:
+        """Its last runs, at most `limit`. Raises UsageError for a name that no run knows."""
+        known = history.last_results()
+        if plugin not in known:
+            raise unknown_name("run or plugin", plugin, [*known, *(run.id for run in history.runs())])
+        durations = history.durations(limit, since=since)
+        return cls(
+            plugin,
+            {step: values for (name, step), values in durations.items() if name == plugin},
+            history.failure_rate(plugin, limit, since=since),
+            history.versions(plugin, limit, since=since),
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,31 +64,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    workspace = Workspace.open()
     style = style_of(sys.stdout, os.environ, options.color)
-    with workspace.history(read_only=True) as history:
-        if options.what is None:
-            runs = history.runs(options.limit, since=options.since)
-            if options.json:
-                write_json({"schema": "update-all.history/1", "runs": [_run_to(item) for item in runs]})
-                return 0
-            lines = runs_lines(runs, options.since)
-            if runs and is_terminal(sys.stdout, os.environ):
-                lines += ["", *_WHERE_TO_LOOK]
-        else:
-            details = history.run(options.what)
-            if details is None and options.json:
-                write_json(_plugin_to(history, options.what))
-                return 0
-            if details is None:
-                lines = plugin_lines(history, options.what, style)
-            elif options.json:
-                write_json(_details_to(details))
-                return 0
-            else:
-                lines = details_lines(details)
-    Sink(sys.stdout).write("\n".join(style.text(line) for line in lines) + "\n")
+    with Workspace.open().history(read_only=True) as history:
+        document, lines = _shown(history, options, style)
+    if options.json:
+        write_json(document)
+    else:
+        Sink(sys.stdout).write("\n".join(style.text(line) for line in lines) + "\n")
     return 0
+
+
+def _shown(history: History, options: argparse.Namespace, style: Style) -> tuple[Document, list[str]]:
+    """What was asked for, for programs and for people."""
+    if options.what is None:
+        runs = history.runs(options.limit, since=options.since)
+        lines = runs_lines(runs, options.since)
+        if runs and is_terminal(sys.stdout, os.environ):
+            lines += ["", *_WHERE_TO_LOOK]
+        return {"schema": "update-all.history/1", "runs": [_run_to(item) for item in runs]}, lines
+    details = history.run(options.what)
+    if details is not None:
+        return _details_to(details), details_lines(details)
+    past = PluginPast.read(history, options.what, options.limit, options.since)
+    return _past_to(past), past_lines(past, style, options.since)
 
 
 def moment(text: str) -> datetime:
@@ -130,41 +153,43 @@ def details_lines(details: RunDetails) -> list[str]:
     return lines
 
 
-def plugin_lines(history: History, plugin: str, style: Style) -> list[str]:
-    """One plugin over time. Raises UsageError for a name that no run knows."""
-    durations = _durations(history, plugin)
-    rate = history.failure_rate(plugin)
-    lines = [f"{plugin}: failed in {rate:.0%} of its runs" if rate is not None else plugin]
-    for step, values in durations.items():
+def past_lines(past: PluginPast, style: Style, since: datetime | None = None) -> list[str]:
+    """One plugin over time. Pure."""
+    if past.failure_rate is None and not past.versions and since is not None:
+        return [f"{past.plugin}: nothing since {since.astimezone():%Y-%m-%d %H:%M}"]
+    rate = past.failure_rate
+    lines = [f"{past.plugin}: failed in {rate:.0%} of its runs" if rate is not None else past.plugin]
+    for step, values in past.durations.items():
         graph = sparkline(list(reversed(values)), style.marks)
         lines.append(f"  {step}  {graph}  last {duration(values[0], precise=True)}")
-    return [*lines, *_changes_over_time(history, plugin)]
+    return [*lines, *_changes_over_time(past.versions)]
 
 
-def _changes_over_time(history: History, plugin: str) -> Iterator[str]:
+def _changes_over_time(versions: Sequence[VersionRecord]) -> Iterator[str]:
     """What the last runs made of the plugin's items, newest first."""
-    for run_id, records in groupby(history.versions(plugin), key=lambda record: record.run_id):
+    for run_id, records in groupby(versions, key=lambda record: record.run_id):
         for number, record in enumerate(records):
             begin = f"{record.started.astimezone():%Y-%m-%d %H:%M}  {run_id}"
             begin = begin if number == 0 else " " * len(begin)
             yield f"  {begin}  {record.item}  {record.old or 'not installed'} → {record.new or 'removed'}"
 
 
-def _durations(history: History, plugin: str) -> dict[str, Sequence[float]]:
-    last = history.last_results()
-    if plugin not in last:
-        raise unknown_name("run or plugin", plugin, [*last, *(record.id for record in history.runs(50))])
-    return {step: values for (name, step), values in history.durations(50).items() if name == plugin}
-
-
-def _plugin_to(history: History, plugin: str) -> Document:
+def _past_to(past: PluginPast) -> Document:
     return {
         "schema": "update-all.history-plugin/1",
-        "plugin": plugin,
-        "steps": [
-            {"step": step, "seconds": list(values)} for step, values in _durations(history, plugin).items()
+        "plugin": past.plugin,
+        "steps": [{"step": step, "seconds": list(values)} for step, values in past.durations.items()],
+        "failure_rate": past.failure_rate,
+        "changes": [
+            {
+                "run": record.run_id,
+                "started": record.started.isoformat(),
+                "item": record.item,
+                "old": record.old,
+                "new": record.new,
+            }
+            for record in past.versions
         ],
-        "failure_rate": history.failure_rate(plugin),
     }
 
 

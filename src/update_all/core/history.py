@@ -205,13 +205,18 @@ class History:
             ],
         )
 
-    def durations(self, limit: int = 10) -> dict[tuple[str, str], list[float]]:
-        """(plugin, step) → seconds of its last successful ends, newest first, at most `limit` each."""
+    def durations(
+        self, limit: int = 10, *, since: datetime | None = None
+    ) -> dict[tuple[str, str], list[float]]:
+        """(plugin, step) → seconds of its last successful ends, newest first, at most `limit` each.
+
+        With `since` those that ended then or later.
+        """
         rows = self._read(
             "SELECT plugin, step, seconds FROM (SELECT plugin, step, seconds, id, row_number() OVER"
-            " (PARTITION BY plugin, step ORDER BY id DESC) AS age FROM steps WHERE outcome = 'done')"
-            " WHERE age <= ? ORDER BY plugin, step, id DESC",
-            (limit,),
+            " (PARTITION BY plugin, step ORDER BY id DESC) AS age FROM steps"
+            " WHERE outcome = 'done' AND ended >= ?) WHERE age <= ? ORDER BY plugin, step, id DESC",
+            (_seconds(since), limit),
         )
         found: dict[tuple[str, str], list[float]] = {}
         for plugin, step, seconds in rows:
@@ -220,9 +225,8 @@ class History:
 
     def runs(self, limit: int = 50, *, since: datetime | None = None) -> list[RunRecord]:
         """The last runs, newest first; with `since` those that started then or later."""
-        start = 0.0 if since is None else since.timestamp()
         query = f"{_RUN_QUERY} WHERE started >= ? ORDER BY started DESC, rowid DESC LIMIT ?"
-        return [_run_record(row) for row in self._read(query, (start, limit))]
+        return [_run_record(row) for row in self._read(query, (_seconds(since), limit))]
 
     def run(self, run_id: str) -> RunDetails | None:
         """One run with all its steps and changes; None where there is no such run."""
@@ -268,27 +272,31 @@ class History:
             found[record.plugin] = PluginResult(run_id, record.ended, failure)
         return found
 
-    def failure_rate(self, plugin: str, limit: int = 50) -> float | None:
-        """The share, 0 to 1, of a plugin's last runs that ended with a failed step; None without any."""
+    def failure_rate(self, plugin: str, limit: int = 50, *, since: datetime | None = None) -> float | None:
+        """The share, 0 to 1, of a plugin's last runs that ended with a failed step; None without any.
+
+        With `since` of those whose steps ended then or later.
+        """
         rows = self._read(
             "SELECT max(outcome = 'failed') FROM steps WHERE plugin = ? AND id IN"
-            " (SELECT max(id) FROM steps WHERE plugin = ? GROUP BY run, step)"
+            " (SELECT max(id) FROM steps WHERE plugin = ? AND ended >= ? GROUP BY run, step)"
             " GROUP BY run ORDER BY max(id) DESC LIMIT ?",
-            (_text(plugin), _text(plugin), limit),
+            (_text(plugin), _text(plugin), _seconds(since), limit),
         )
         return sum(row[0] for row in rows) / len(rows) if rows else None
 
-    def versions(self, plugin: str, limit: int = 50) -> list[VersionRecord]:
+    def versions(self, plugin: str, limit: int = 50, *, since: datetime | None = None) -> list[VersionRecord]:
         """What the last `limit` runs that changed anything of a plugin made of its items.
 
         The newest run comes first; the changes of one run are in the order in which they were recorded.
+        With `since` those runs that started then or later.
         """
         rows = self._read(
             "WITH last AS (SELECT id, started, row_number() OVER (ORDER BY started DESC, rowid DESC) AS age"
-            " FROM runs WHERE id IN (SELECT run FROM changes WHERE plugin = ?))"
+            " FROM runs WHERE started >= ? AND id IN (SELECT run FROM changes WHERE plugin = ?))"
             " SELECT last.id, last.started, item, old, new FROM last JOIN changes ON changes.run = last.id"
             " WHERE plugin = ? AND age <= ? ORDER BY age, changes.id",
-            (_text(plugin), _text(plugin), limit),
+            (_seconds(since), _text(plugin), _text(plugin), limit),
         )
         return [VersionRecord(run, _moment(started), *made) for run, started, *made in rows]
 
@@ -327,6 +335,11 @@ def _step_record(row: tuple[Any, ...]) -> StepRecord:
         error_message=error_message,
         usage=None if usage[0] is None else Usage(*usage),
     )
+
+
+def _seconds(since: datetime | None) -> float:
+    """The moment as the database keeps it; the beginning of time without one."""
+    return 0.0 if since is None else since.timestamp()
 
 
 def _moment(seconds: float) -> datetime:
