@@ -103,8 +103,8 @@ def week(demo: Demo, album: Album) -> None:
     }.items():
         demo.command(command)
         album.take(name, demo)
-    failed = album.texts["history"].splitlines()[1].split()[0]
-    demo.command(f"update-all history {failed}")
+    _rolled_back, resumed, *_ = re.findall(r"^\d\S+", album.texts["history"], re.MULTILINE)
+    demo.command(f"update-all history {resumed}")
     album.take("history-run", demo)
     full_screen(demo, album)
 

@@ -74,7 +74,9 @@ def test_the_version_before_is_back_and_may_stay(screens: dict[str, str]) -> Non
 
 def test_looking_back_leads_from_the_list_to_a_run_and_a_plugin(screens: dict[str, str]) -> None:
     assert {"update-all history RUN", "update-all report RUN"} <= commands(screens["history"])
-    assert len(re.findall(r"^\d{8}-\d{6}-\w{6} ", screens["history"], re.MULTILINE)) == 2
+    rolled_back, *runs = re.findall(r"^\d{8}-\d{6}-\w{6} .*", screens["history"], re.MULTILINE)
+    assert re.search("1 plugin +1 change +done", rolled_back)
+    assert len(runs) == 2
     assert re.search(r"quill:install +failed", screens["history-run"])
     assert re.search(r"quill-git +3\.0\.4 → 3\.0\.5", screens["history-plugin"])
     assert "done, after it had failed" in screens["explain-plugin"]

@@ -122,6 +122,65 @@ def test_a_rollback_says_that_the_next_run_would_undo_it(machine: Machine) -> No
     assert "disable" not in machine.run("rollback", "alpha").out
 
 
+VERSIONED = """from update_all.api import BasePlugin, StepError, UpdateCommand
+class Plugin(BasePlugin):
+    name, command = 'alpha', 'note'
+    def get_update_commands(self, dry_run=False): return [UpdateCommand(cmd=['note', 'ran'])]
+    async def installed_versions(self):
+        return {'dune': open(HAS).read().strip()}
+    async def rollback(self):
+        if open(HAS).read() == '1.0': raise StepError('there is nothing to roll back')
+        open(HAS, 'w').write('1.0')
+        return 'version 1.0 again'
+"""
+
+
+def test_a_rollback_is_in_the_history(machine: Machine) -> None:
+    has = machine.root / "has"
+    machine.python_plugin("alpha", VERSIONED.replace("HAS", repr(str(has))))
+    has.write_text("1.1")
+    assert machine.run("run", "--yes").code == 0
+    assert machine.run("rollback", "alpha").code == 0
+    newest, _ = machine.run("history").out.splitlines()
+    assert re.search(r"1 plugin +1 change +done$", newest)
+    details = machine.run("history", newest.split()[0]).out
+    assert re.search(r"alpha:rollback +done", details)
+    assert "dune  1.1 → 1.0" in details
+    assert "dune  1.1 → 1.0" in machine.run("history", "alpha").out
+    assert machine.run("rollback", "alpha").code == 1
+    assert len(machine.run("history").out.splitlines()) == 2
+
+
+def test_a_rollback_is_done_where_no_history_can_be_written(machine: Machine) -> None:
+    has = machine.root / "has"
+    machine.python_plugin("alpha", VERSIONED.replace("HAS", repr(str(has))))
+    has.write_text("1.1")
+    assert machine.run("run", "--yes").code == 0
+    database = machine.state / "history.db"
+    database.chmod(0o666)
+    ended = machine.run("rollback", "alpha")
+    assert (ended.code, has.read_text()) == (0, "1.0")
+    assert "the history was not written" in ended.err
+
+
+def test_a_plugin_whose_versions_cannot_be_told_is_warned_of(machine: Machine) -> None:
+    has = machine.root / "has"
+    source = VERSIONED.replace("open(HAS).read().strip()", "[]['dune']").replace("HAS", repr(str(has)))
+    machine.python_plugin("alpha", source)
+    machine.plugin("beta", {"name": "one"})
+    has.write_text("1.1")
+    ended = machine.run("run", "--yes")
+    assert ended.code == 0
+    assert re.search(r"alpha.*its installed versions: TypeError", ended.out)
+    details = machine.run("history", machine.run("history").out.split()[0]).out
+    assert re.search(r"alpha:\S+ +done", details)
+    assert re.search(r"beta:one +done", details)
+    rolled = machine.run("rollback", "alpha")
+    assert (rolled.code, has.read_text()) == (0, "1.0")
+    assert rolled.err.count("its installed versions: TypeError") == 1
+    assert re.search(r" 0 changes +done$", machine.run("history").out.splitlines()[0])
+
+
 def test_the_history_can_begin_some_time_ago(shelf: Machine) -> None:
     assert len(shelf.run("history", "--since", "1h").out.splitlines()) == 2
     assert len(shelf.run("history", "--since", "2001-02-03").out.splitlines()) == 2

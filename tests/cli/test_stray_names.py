@@ -44,6 +44,7 @@ def without(machine: Machine, *arguments: str) -> Ended:
         ("plugins", "show", "alpha"),
         ("explain", "alpha"),
         ("sudoers",),
+        ("rollback", "alpha"),
     ],
     ids=" ".join,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from update_all.core.cleaning import clean_line
 from update_all.core.errors import StepError, UpdateAllError
 from update_all.core.models import CheckResult, CheckStatus
-from update_all.core.streaming import CheckEvent, StreamEvent
+from update_all.core.streaming import CheckEvent, StreamEvent, WarningEvent
 from update_all.core.verification import clean_versions
 from update_all.plugins.base import BasePlugin
 
@@ -49,7 +49,11 @@ async def check_all(
                 )
             )
             wanted = with_versions and result.status is not CheckStatus.UP_TO_DATE
-            return Checked(plugin, result, await _versions(plugin) if wanted else None)
+
+            def warn(message: str) -> None:
+                sink(WarningEvent(plugin_name=plugin.name, code="versions", message=message))
+
+            return Checked(plugin, result, await versions_of(plugin, warn) if wanted else None)
 
     return list(await asyncio.gather(*(one(plugin) for plugin in plugins)))
 
@@ -85,9 +89,14 @@ async def check_one(plugin: BasePlugin) -> CheckResult:
         return CheckResult.cannot_know(f"its check failed: {type(error).__name__}: {error}")
 
 
-async def _versions(plugin: BasePlugin) -> Mapping[str, str] | None:
+async def versions_of(plugin: BasePlugin, on_bug: Callable[[str], None]) -> Mapping[str, str] | None:
+    """What the tool has installed, in clean texts; None where it cannot say. `on_bug` is told of a bug."""
     try:
         versions = await plugin.installed_versions()
     except (StepError, OSError, ValueError):
+        return None
+    except Exception as error:  # noqa: BLE001 - a plugin of anybody; its bug must not end what others do
+        bug = f"{type(error).__name__}: {error}"
+        on_bug(clean_line(f"what it changes cannot be told: its installed versions: {bug}"))
         return None
     return None if versions is None else clean_versions(versions)
