@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +19,14 @@ from update_all.core import paths
 from update_all.core.errors import InvalidDefinitionError, StateError, StateWriteError
 from update_all.core.json_reading import Reader, loads
 from update_all.core.names import NAME
-from update_all.core.state_json import NewerSchemaError, state_from, state_to
+from update_all.core.state_json import NewerSchemaError, state_from
 from update_all.core.state_summary import plugins_in
+from update_all.core.state_text import StateText, encode
 from update_all.core.transitions import PluginState, Record
 
 WHOLE_FILE_BYTES = 16 * 1024
 """Up to this size a state is written whole at each transition."""
 KEPT_CORRUPT = 5
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ class _Writer:
         self.whole_bytes = 0
         self.journal_bytes = 0
         self.pending: list[Record] = []
+        self._text = StateText()
 
     def commit(self) -> None:
         records, self.pending = self.pending, []
@@ -73,10 +73,10 @@ class _Writer:
             self.journal_bytes = 0
 
     def encoded(self) -> bytes:
-        return _encode(state_to(self.state)).encode()
+        return self._text.of(self.state).encode()
 
     def append(self, records: list[Record]) -> None:
-        lines = "".join(_encode(record) + "\n" for record in records)
+        lines = "".join(encode(record) + "\n" for record in records)
         paths.append_durable(self.journal, lines.encode(), first=self.journal_bytes == 0)
         self.journal_bytes += len(lines)
 

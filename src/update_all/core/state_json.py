@@ -17,6 +17,16 @@ class NewerSchemaError(ValueError):
 
 def state_to(state: PluginState) -> dict[str, JsonValue]:
     """The JSON form of a state; `state_from` is its inverse."""
+    results = state.execution.step_results
+    return {
+        **changing_to(state),
+        "check": None if state.check is None else check_to(state.check),
+        "step_results": {name: result_to(result) for name, result in results.items()},
+    }
+
+
+def changing_to(state: PluginState) -> dict[str, JsonValue]:
+    """The JSON form of a state without its check and results, which are made once and never change."""
     execution = state.execution
     return {
         "schema": STATE_SCHEMA,
@@ -36,11 +46,9 @@ def state_to(state: PluginState) -> dict[str, JsonValue]:
         "attempts": dict(state.attempts),
         "commands_done": {step: list(done) for step, done in state.commands_done.items()},
         "boot_id": state.boot_id,
-        "check": None if state.check is None else check_to(state.check),
         "versions_before": None if state.versions_before is None else dict(state.versions_before),
         "fruitless_resumes": state.fruitless_resumes,
         "sequence": state.sequence,
-        "step_results": {name: result_to(result) for name, result in execution.step_results.items()},
     }
 
 
