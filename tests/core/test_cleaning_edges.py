@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from update_all.core.cleaning import clean, secrets_of
+from update_all.core.cleaning import Cleaner, clean, secrets_of
 from update_all.core.control_sequences import STRING_LIMIT, Stripper
 
 SECRETS = ["~~?>>>~~???>>>abc", "~~?>>>~~???>>>abcd", "~~?>>>~~???>>>abcde"]
@@ -37,6 +37,41 @@ def test_a_token_of_any_length_is_known_by_its_beginning(token: str, shortest: i
     for length in (shortest, shortest + 1, shortest + 30):
         assert "A" * shortest not in clean(f"x {token}{'A' * length}", [])
     assert clean(f"x {token}{'A' * (shortest - 1)}", []) == f"x {token}{'A' * (shortest - 1)}"
+
+
+REPEATING = ["aab-aac-aad", "abababac", "a.a.a.a.b", "  spaced out", "zzzzzzzz"]
+"""Secrets whose beginning comes again within them, or is what a text often ends in."""
+
+TOKENS = [
+    *(f"gh{kind}_{'a1' * 10}" for kind in "pousr"),
+    *("github_pat_" + "A_" * 10, "glpat-" + "_-" * 10, "npm_" + "Z" * 20, "pypi-" + "_-" * 16),
+    *("AKIA" + "A7" * 8, "Bearer a.b-c_d~e+f/g=", "bearer a.b-c_d~e+f/g="),
+    *("https://user:pa@ss@host/", "://:@"),
+]
+
+
+def in_pieces(secrets: list[str], *pieces: str) -> str:
+    cleaner = Cleaner(secrets)
+    return (b"".join(cleaner.feed(piece.encode()) for piece in pieces) + cleaner.finish()).decode()
+
+
+@pytest.mark.parametrize("secret", [*REPEATING, *TOKENS])
+def test_a_secret_is_redacted_wherever_the_text_is_cut(secret: str) -> None:
+    befores = ["", "x", "a", "aa", "aab-", "abab", "a.", " ", "z", "\n", "://"]
+    for before, after in product(befores, ["", ".", "\n"]):
+        text = f"{before}{secret}{after}"
+        whole = clean(text, REPEATING)
+        assert "[redacted]" in whole
+        assert secret.strip() not in whole
+        for cut in range(len(text) + 1):
+            assert in_pieces(REPEATING, text[:cut], text[cut:]) == whole
+            assert in_pieces(REPEATING, text[:cut], *text[cut:]) == whole
+
+
+@pytest.mark.parametrize("token", [token for token in TOKENS if "@" not in token])
+def test_a_token_is_redacted_to_its_end_and_no_further(token: str) -> None:
+    kind = token[:7] if token.lower().startswith("bearer ") else ""
+    assert clean(f"{token}@", []) == f"{kind}[redacted]@"
 
 
 @pytest.mark.parametrize(
