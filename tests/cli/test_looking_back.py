@@ -147,6 +147,9 @@ def test_a_rollback_is_in_the_history(machine: Machine) -> None:
     assert re.search(r"alpha:rollback +done", details)
     assert "dune  1.1 → 1.0" in details
     assert "dune  1.1 → 1.0" in machine.run("history", "alpha").out
+    reported = machine.run("report", newest.split()[0])
+    assert (reported.code, reported.out) == (2, "")
+    assert f"update-all history {newest.split()[0]}" in reported.err
     assert machine.run("rollback", "alpha").code == 1
     assert len(machine.run("history").out.splitlines()) == 2
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from update_all import __version__
 from update_all.core.errors import UsageError, unknown_name
 from update_all.core.journal import JOURNAL, read_events
-from update_all.core.paths import directories, write_atomic
+from update_all.core.paths import Directories, directories, write_atomic
 from update_all.core.session import run_ids
 from update_all.core.streaming import StreamEvent
 
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    state = directories().state
-    directory = state / "runs" / _chosen(state, options.run)
+    found = directories()
+    directory = found.state / "runs" / _chosen(found, options.run)
     events = _events(directory)
     text = _trace(events) if options.trace else _page(events, directory)
     if options.output == "-":
@@ -48,15 +48,28 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(state: Path, wanted: str | None) -> str:
-    known = [name for name in run_ids(state) if (state / "runs" / name / JOURNAL).is_file()]
+def _chosen(found: Directories, wanted: str | None) -> str:
+    runs = found.state / "runs"
+    known = [name for name in run_ids(found.state) if (runs / name / JOURNAL).is_file()]
     if wanted is not None:
         if wanted not in known:
-            raise unknown_name("run", wanted, known)
+            raise _not_kept(found, wanted) or unknown_name("run", wanted, known)
         return wanted
     if not known:
         raise UsageError("there is no run to report on", hint="start one: update-all run")
     return known[0]
+
+
+def _not_kept(found: Directories, wanted: str) -> UsageError | None:
+    """Of a rollback, and of all but the last runs, the history is all that is kept."""
+    from update_all.core.history import History
+
+    with History(found.history, read_only=True) as history:
+        if history.run(wanted) is None:
+            return None
+    return UsageError(
+        f"nothing but the history is kept of {wanted}", hint=f"see it: update-all history {wanted}"
+    )
 
 
 def _events(directory: Path) -> list[StreamEvent]:
