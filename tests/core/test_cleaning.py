@@ -208,6 +208,33 @@ def test_cleaner_is_reusable_after_finish() -> None:
     cleaner = Cleaner()
     assert cleaner.feed(b"a\x1b]0;cut") + cleaner.finish() == b"a"
     assert cleaner.feed(b"b\n") + cleaner.finish() == b"b\n"
+    for rest in (b"a\x1b]0;cut", b"a\x1b[3", b"a\xe2\x80", b"a\r", f"ghp_{'a' * 20}".encode(), b"://a:b"):
+        assert cleaner.feed(rest) + cleaner.finish()
+        assert cleaner.feed("über\x1b[0m\n".encode()) + cleaner.finish() == "über\n".encode()
+
+
+def test_what_follows_a_token_is_shown() -> None:
+    token = f"ghp_{'a' * 20}"
+    assert cleaned(*(part.encode() for part in (token, "aaa. b", "ccc", "ddd"))) == "[redacted]. bcccddd"
+
+
+def test_a_return_at_the_end_of_a_text_is_the_end_of_a_line() -> None:
+    assert clean("10%\r") == "10%\n"
+
+
+def test_a_secret_of_many_kib_is_not_held_back_whole() -> None:
+    secret = "".join(f"{number:04d}" for number in range(2_500))
+    cleaner = Cleaner((secret,))
+    sent, held = b"", b""
+    for begin in range(0, len(secret), 500):
+        held += secret[begin : begin + 500].encode()
+        if shown := cleaner.feed(secret[begin : begin + 500].encode()):
+            assert shown == b"[redacted]"
+            held = b""
+        assert len(held) <= 4096
+        sent += shown
+    assert sent
+    assert sent + cleaner.finish() == b"[redacted]" * 5
 
 
 @pytest.mark.parametrize(
@@ -229,6 +256,9 @@ def test_time_is_linear(unit: bytes) -> None:
 def test_clean_line_is_one_line_and_cut() -> None:
     assert clean_line("a\nb\tc\x1b[31m") == "a b c"
     assert clean_line("x" * 50, 10) == "x" * 9 + "…"
+    assert clean_line("x" * 10, 10) == "x" * 10
+    assert clean_line("x" * 4096) == "x" * 4096
+    assert clean_line("x" * 4097) == "x" * 4095 + "…"
     assert clean_line("token " + SECRET, secrets=[SECRET]) == "token [redacted]"
 
 

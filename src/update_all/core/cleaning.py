@@ -251,7 +251,6 @@ class Cleaner:
         """The clean form of what was held back. The cleaner can then be used for another stream."""
         text = self._stripper.feed(self._decoder.decode(b"", True), final=True)
         rest = self._redactor.feed(text.encode(), final=True)
-        self._decoder.reset()
         self._stripper = _stripper()
         self._redactor = _Redactor(self._redactor._rules)
         self._idle = True
