@@ -55,7 +55,7 @@ def in_pieces(secrets: list[str], *pieces: str) -> str:
 
 @pytest.mark.parametrize("secret", [*REPEATING, "begins-end-begins", *TOKENS])
 def test_a_secret_is_redacted_wherever_the_text_is_cut(secret: str) -> None:
-    befores = ["", "x", "a", "aa", "aab-", "abab", "a.", " ", "z", "\n", "://"]
+    befores = ["", "x", "a", "aa", "ax", "aab-", "abab", "a.", " ", "z", "\n", "://"]
     for before, after in product(befores, ["", ".", "\n"]):
         text = f"{before}{secret}{after}"
         whole = clean(text, REPEATING)
@@ -63,7 +63,12 @@ def test_a_secret_is_redacted_wherever_the_text_is_cut(secret: str) -> None:
         assert secret.strip() not in whole
         for cut in range(len(text) + 1):
             assert in_pieces(REPEATING, text[:cut], text[cut:]) == whole
-            assert in_pieces(REPEATING, text[:cut], *text[cut:]) == whole
+        assert in_pieces(REPEATING, *text) == whole
+
+
+@pytest.mark.parametrize("secret", ["abc\r\ndefgh", "abc\x1b[1mdefgh", "\tabcdefgh\r"])
+def test_a_secret_that_is_no_plain_text_is_redacted_as_it_would_be_shown(secret: str) -> None:
+    assert clean(f"<{secret}>", [secret]).strip("\t\n <>") == "[redacted]"
 
 
 @pytest.mark.parametrize("token", [token for token in TOKENS if "@" not in token])
