@@ -71,6 +71,7 @@ ARCHIVES = _tests("downloads", "members", "member_rules", "link_targets", "tar_r
 WALLS = _tests("downloads", "walls", "landlock")
 TARGETS: dict[str, Target] = {
     "core/state": Target(STATE),
+    "core/state_text": Target(_tests("core", "state_text", "state_store")),
     "core/transitions": Target(STATE),
     "core/scheduling": Target(SCHEDULING),
     "core/ready": Target(SCHEDULING),
