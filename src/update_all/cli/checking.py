@@ -51,7 +51,7 @@ async def check_all(
             wanted = with_versions and result.status is not CheckStatus.UP_TO_DATE
 
             def warn(message: str) -> None:
-                sink(WarningEvent(plugin_name=plugin.name, code="versions", message=message))
+                sink(WarningEvent(plugin_name=plugin.name, code="no-versions", message=message))
 
             return Checked(plugin, result, await versions_of(plugin, warn) if wanted else None)
 
