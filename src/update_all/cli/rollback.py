@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from update_all.cli import interruptible
 from update_all.cli.checking import versions_of
 from update_all.cli.failing import warn
+from update_all.cli.recording import Recorder
 from update_all.cli.running import one_run
 from update_all.cli.stray_names import warn_of_strays
 from update_all.cli.workspace import Workspace
 from update_all.core.cleaning import clean_line
-from update_all.core.errors import StateError
-from update_all.core.models import Change, StepResult
 from update_all.core.session import next_run_id
+from update_all.core.streaming import CompletionEvent, RunEndEvent, RunStartEvent, StepEndEvent
 from update_all.core.verification import difference
 from update_all.plugins.base import BasePlugin
 
@@ -47,32 +45,24 @@ async def _rollback(workspace: Workspace, options: argparse.Namespace) -> int:
 
 
 async def _recorded(workspace: Workspace, plugin: BasePlugin) -> str:
-    """Roll back, and keep in the history what that has changed."""
+    """Roll back, and keep in the history, as a run of one step, what that has changed."""
 
     def bug(message: str) -> None:
         warn([f"{plugin.name}: {message}"])
 
+    recorder, run_id = Recorder(), next_run_id(workspace.state_directory)
     before = await versions_of(plugin, bug)
-    started, began = datetime.now(UTC), time.monotonic()
+    recorder.handle(RunStartEvent(run_id=run_id))
+    began = time.monotonic()
     said = await plugin.rollback()
-    result = StepResult(STEP, success=True, duration_seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
     after = None if before is None else await versions_of(plugin, bug)
-    changes = [] if before is None or after is None else difference(before, after)
-    warn(_remember(workspace, plugin.name, started, result, changes))
+    changes = () if before is None or after is None else tuple(difference(before, after))
+    for event in (
+        StepEndEvent(plugin_name=plugin.name, step_name=STEP, success=True, duration_seconds=seconds),
+        CompletionEvent(plugin_name=plugin.name, success=True, changes=changes),
+        RunEndEvent(run_id=run_id),
+    ):
+        recorder.handle(event)
+    warn(recorder.write(workspace))
     return said
-
-
-def _remember(
-    workspace: Workspace, plugin: str, started: datetime, result: StepResult, changes: Sequence[Change]
-) -> list[str]:
-    """Write it to the history as a run of one step. What goes wrong is returned as warnings."""
-    run_id, ended = next_run_id(workspace.state_directory), datetime.now(UTC)
-    try:
-        with workspace.history() as history, history.batch():
-            history.record_run_start(run_id, started)
-            history.record_step(run_id, plugin, result, ended)
-            history.record_changes(run_id, plugin, changes)
-            history.record_run_end(run_id, ended, 0)
-            return list(history.warnings)
-    except StateError as error:
-        return [f"the history was not written: {error.message}"]
