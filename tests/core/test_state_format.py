@@ -6,9 +6,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from state_documents import state_to
 
 from update_all.core.models import StepExecutionState, StepResult
-from update_all.core.state_json import state_from, state_to
+from update_all.core.state_json import state_from
 from update_all.core.transitions import (
     Active,
     Outcome,

@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from state_documents import state_to
 
 from update_all.core import paths, state
 from update_all.core.errors import StateWriteError
 from update_all.core.models import StepExecutionState, StepResult
 from update_all.core.state import StateStore
-from update_all.core.state_json import state_to
 from update_all.core.transitions import PluginState, end_record, start_record
 
 Damage = Callable[[Path], None]

@@ -13,12 +13,12 @@ from unittest import mock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from state_documents import state_to
 
 from update_all.core import paths, state
 from update_all.core.errors import StateWriteError
 from update_all.core.models import JsonValue, StepExecutionState, StepResult
 from update_all.core.state import StateStore
-from update_all.core.state_json import state_to
 from update_all.core.transitions import (
     Outcome,
     PluginState,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from state_documents import state_to
 
 from update_all.core.errors import StateError
 from update_all.core.models import (
@@ -24,7 +25,7 @@ from update_all.core.models import (
     Usage,
 )
 from update_all.core.state import StateStore
-from update_all.core.state_json import state_from, state_to
+from update_all.core.state_json import state_from
 from update_all.core.state_summary import Summary, plugins_in, summary, summary_from, summary_of
 from update_all.core.transitions import Active, Outcome, PluginState, end_record, start_record
 

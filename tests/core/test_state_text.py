@@ -6,9 +6,9 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
+from state_documents import state_to
 
 from update_all.core.models import Change, CheckResult, CheckStatus, StepExecutionState, StepResult
-from update_all.core.state_json import state_to
 from update_all.core.state_text import StateText
 from update_all.core.transitions import PluginState
 

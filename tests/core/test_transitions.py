@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from state_documents import state_to
 
 from update_all.core.json_reading import loads
 from update_all.core.models import CheckResult, Facts, StepExecutionState, StepResult
-from update_all.core.state_json import NewerSchemaError, state_from, state_to
+from update_all.core.state_json import NewerSchemaError, state_from
 from update_all.core.transitions import (
     Active,
     Outcome,

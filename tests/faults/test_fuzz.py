@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 from mutation import mutants
+from state_documents import state_to
 
 from update_all.core.cleaning import Cleaner, clean
 from update_all.core.config import load_config
@@ -26,7 +28,7 @@ from update_all.core.journal import read_events
 from update_all.core.json_reading import Reader, loads
 from update_all.core.models import StepExecutionState, StepResult
 from update_all.core.paths import Directories
-from update_all.core.state_json import state_from, state_to
+from update_all.core.state_json import state_from
 from update_all.core.streaming import StepEndEvent, WarningEvent
 from update_all.core.transitions import PluginState, end_record, start_record
 from update_all.downloads.transport import retry_after

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from update_all.core.json_reading import Reader
 from update_all.core.models import JsonValue, StepExecutionState
-from update_all.core.result_json import check_from, check_to, result_from, result_to
+from update_all.core.result_json import check_from, result_from
 from update_all.core.state_summary import STATE_SCHEMA
 from update_all.core.transitions import Active, Outcome, PluginState
 
@@ -15,18 +15,8 @@ class NewerSchemaError(ValueError):
     """The state was written by a newer update-all."""
 
 
-def state_to(state: PluginState) -> dict[str, JsonValue]:
-    """The JSON form of a state; `state_from` is its inverse."""
-    results = state.execution.step_results
-    return {
-        **changing_to(state),
-        "check": None if state.check is None else check_to(state.check),
-        "step_results": {name: result_to(result) for name, result in results.items()},
-    }
-
-
 def changing_to(state: PluginState) -> dict[str, JsonValue]:
-    """The JSON form of a state without its check and results, which are made once and never change."""
+    """The JSON form of a state without its check and results, which `state_text` adds."""
     execution = state.execution
     return {
         "schema": STATE_SCHEMA,

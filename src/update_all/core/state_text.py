@@ -13,7 +13,7 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class StateText:
-    """The JSON text of one plugin's state, again and again; it is that of `state_json.state_to`."""
+    """The JSON text of one plugin's state, again and again; `state_json.state_from` reads it."""
 
     def __init__(self) -> None:
         self._results: dict[str, tuple[StepResult, str]] = {}
